@@ -1,0 +1,136 @@
+"""What a person sees: progress and errors on stderr, results on stdout.
+
+On a terminal progress is a bar; elsewhere it is one plain line per file, so that a
+log stays readable.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from anycell.errors import AnycellError
+
+if TYPE_CHECKING:
+    from anycell.folders import FileResult, Task
+
+__all__ = ["FileProgress", "Json", "Progress", "Quiet", "show_error", "show_json", "show_table"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def show_error(error: AnycellError, *, json: bool = False) -> None:
+    """Print what was found, what was expected and what to try."""
+    if json:
+        parts = {"found": error.found, "expected": error.expected, "try": error.hint}
+        show_json({"error": {"kind": type(error).__name__, **parts}})
+        return
+    print(f"error: {error}", file=sys.stderr)
+
+
+def show_json(result: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of its own."""
+    print(json_format.dumps(result, default=str))
+
+
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; columns after the first that hold numbers are set to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, head in enumerate(heads):
+        numbers = all(row[index][:1].isdigit() or row[index] in ("", "-", "nan") for row in rows)
+        table.add_column(head, justify="right" if index and numbers else "left")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+
+
+class Progress:
+    """A bar on a terminal, nothing elsewhere; draws between enter and exit."""
+
+    def __init__(self, what: str, *, total: int | None = None, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar = _bar() if sys.stderr.isatty() and not quiet else None
+        self.task = self.bar.add_task(what, total=total) if self.bar else None
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing, whatever happened."""
+        if self.bar:
+            self.bar.stop()
+
+    def step(self, done: int, total: int, name: str) -> None:
+        """Note that ``done`` of ``total`` things are done, the last one called ``name``."""
+        del name
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total)
+
+
+class FileProgress(Progress):
+    """Shows how far a run over many files has come; a line per file where no bar is."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        super().__init__("files", total=total, quiet=quiet)
+        self.total = total
+        self.count = 0
+        self.tiles = self.bar.add_task("", total=None) if self.bar else None
+
+    def tile(self, task: Task, done: int, total: int) -> None:
+        """Move the bar of the image that is being segmented."""
+        if self.bar and self.tiles is not None:
+            self.bar.update(self.tiles, description=task.image.name, completed=done, total=total)
+
+    def file(self, result: FileResult) -> None:
+        """Say what became of a file."""
+        self.count += 1
+        self.step(self.count, self.total, result.image.name)
+        if self.quiet and result.error is None:
+            return
+        line = f"[{self.count}/{self.total}] {result.image}: {_outcome(result)}"
+        if self.bar is None:
+            print(line, file=sys.stderr, flush=True)
+        elif result.error is not None:
+            self.bar.console.print(line, markup=False, highlight=False)
+
+
+def _outcome(result: FileResult) -> str:
+    if result.error is not None:
+        return "failed\n    " + str(result.error).replace("\n", "\n    ")
+    if result.status == "skipped":
+        return "skipped, its results are there"
+    return f"{result.cells:,} cells in {result.seconds:.1f} s"
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,101 @@
+"""``anycell train``: labeled images in, a model out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anycell.cli.screen import Json, Quiet, show_json
+from anycell.errors import SettingError
+from anycell.runs import Clock, write_run
+
+if TYPE_CHECKING:
+    from anycell.methods import Recipe
+
+__all__ = ["Train"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a method on labeled images, or go on training where OUT was left.
+
+    DATA holds GROUP/images/NAME.* and GROUP/labels/NAME.*, or a manifest.csv.
+    """
+
+    data: Annotated[list[Path], typer.Argument(help="Folders of images and labels.")]
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and model.")]
+    method: Annotated[str, typer.Option(help="What to train; see anycell methods.")] = "votes"
+    steps: Annotated[int | None, typer.Option(help="Batches in all.")] = None
+    seed: Annotated[int | None, typer.Option(help="Of weights, crops and augmentation.")] = None
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A setting of the recipe, as in rate=0.001.")
+    ] = None
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 1000
+    workers: Annotated[int, typer.Option(help="Processes that make crops.")] = 1
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
+    stop_after: Annotated[
+        float | None, typer.Option(help="Seconds after which to stop, to go on later.")
+    ] = None
+    quiet: Quiet = False
+    json: Json = False
+
+    def run(self) -> int:
+        """Train, and note in run.json how."""
+        clock = Clock()
+        try:
+            from anycell.train import TrainPlan, train
+        except ModuleNotFoundError as error:
+            raise SettingError(
+                f"training needs {error.name}, which is not installed",
+                expected="the packages of the extra 'train'",
+                hint="pip install 'anycell[train]'",
+            ) from error
+        plan = TrainPlan(
+            data=tuple(self.data),
+            out=self.out,
+            method=self.method,
+            recipe=self._recipe(),
+            validate_every=self.validate_every,
+            workers=self.workers,
+            device=self.device,
+            stop_after=self.stop_after,
+        )
+        found = train(plan, self._report)
+        write_run(self.out, clock, settings=asdict(plan), results=[asdict(found)])
+        if self.json:
+            show_json(asdict(found))
+        elif not self.quiet:
+            print(f"step {found.step} of {found.steps}, best F1@0.5 {found.best:.4f}")
+            print(f"-> {found.folder}; anycell segment --model {found.folder} uses it")
+        return 0
+
+    def _recipe(self) -> Recipe:
+        """The method's own recipe with what was asked for instead."""
+        from anycell.methods import method
+
+        recipe = method(self.method).recipe
+        asked: dict[str, int | float] = {}
+        for setting in self.recipe or []:
+            name, _, text = setting.partition("=")
+            kind = type(getattr(recipe, name, 0.0))
+            try:
+                asked[name] = kind(text)
+            except ValueError as error:
+                raise SettingError(
+                    f"recipe setting {setting!r}",
+                    expected=f"NAME=VALUE, the value a {kind.__name__}",
+                    hint="--recipe rate=0.001",
+                ) from error
+        if self.steps is not None:
+            asked["steps"] = self.steps
+        if self.seed is not None:
+            asked["seed"] = self.seed
+        return recipe.changed(**asked)
+
+    def _report(self, line: str) -> None:
+        if not (self.quiet or self.json):
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,109 @@
+"""Write a trained network as a model folder (see ``anycell.model``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from anycell.model import FORMAT, load_model
+from anycell.networks import Network
+from anycell.networks.swift import fold
+from anycell.representations import Representation
+
+__all__ = ["export_model"]
+
+CHECK_SIDE = 64
+WORTH_HALVING = 256
+
+
+def export_model(
+    module: nn.Module,
+    network: Network,
+    representation: Representation,
+    about: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Export to ONNX, store a check, write what is known, and load it once to be sure.
+
+    Parameters
+    ----------
+    module : the trained torch module, on any device.
+    about : entries for model.json beyond those written here (method, data, scores).
+    folder : is made if needed; its model files are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = fold(module.cpu()).float()
+    for weights in plain.parameters():
+        weights.data = weights.data.contiguous()
+    graph = _halved(_onnx(plain, network.multiple))
+    (folder / "model.onnx").write_bytes(graph)
+    image = np.random.default_rng(0).uniform(0, 1, (1, 3, CHECK_SIDE, CHECK_SIDE))
+    image = image.astype(np.float16)
+    with torch.inference_mode():
+        outputs = plain(torch.from_numpy(image.astype(np.float32))).numpy()
+    np.savez_compressed(folder / "check.npz", image=image, outputs=outputs.astype(np.float32))
+    entries = {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(graph).hexdigest(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "network": {"name": network.name, "settings": _settings(network)},
+        "representation": {"name": representation.name, "settings": _settings(representation)},
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "multiple": network.multiple,
+        "halo": network.reach,
+        **about,
+    }
+    (folder / "model.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    load_model(folder)
+
+
+def _settings(part: object) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(part).items()}
+
+
+def _onnx(module: nn.Module, multiple: int) -> bytes:
+    sides = {2: "rows", 3: "columns"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            module,
+            (torch.zeros(1, 3, 4 * multiple, 4 * multiple),),
+            path,
+            dynamo=False,
+            input_names=["image"],
+            output_names=["fields"],
+            dynamic_axes={"image": {0: "tiles", **sides}, "fields": {0: "tiles"}},
+            opset_version=17,
+        )
+        return path.read_bytes()
+
+
+def _halved(graph: bytes) -> bytes:
+    """Store large weights as float16 behind a cast, which onnxruntime folds on load."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    casts = []
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < WORTH_HALVING:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+    onnx.checker.check_model(model)
+    written: bytes = model.SerializeToString()
+    return written

@@ -1,0 +1,261 @@
+"""Segments many files: what is where, what comes out, and which files failed.
+
+The folders of the output follow those of the input, without the level ``images``:
+
+    data/liver/images/a.png   ->  out/liver/a_label.tiff
+    data/liver/labels/a.png       (a folder called labels holds truth, not images)
+    data/blood/b.tif          ->  out/blood/b_label.tiff
+    a single file c.png       ->  out/c_label.tiff
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from anycell.errors import AnycellError, InputError, OutputError, SettingError
+from anycell.files import find_images, label_path, open_image, write_labels, write_overlay
+from anycell.image import Image, Region
+from anycell.labels import Labels
+from anycell.normalize import fit_normalization, to_model_channels
+from anycell.runs import Clock, write_run
+from anycell.segment import segment
+
+if TYPE_CHECKING:
+    from anycell.model import Predictor
+
+__all__ = ["FileResult", "FolderSettings", "Task", "Watch", "find_tasks", "segment_files"]
+
+NOT_IMAGES = "labels"
+"""Folders of this name hold truth and are passed over."""
+
+LEFT_OUT = "images"
+"""This level of the input's folders is left out of the output's."""
+
+DIAMETER = 24.0
+"""The cell diameter, in pixels, that the zoom brings cells to when one is given."""
+
+OVERLAY_SIDE = 4096
+"""Overlays of larger images are shrunk to this many pixels on the longer side."""
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """How every file is read and segmented.
+
+    Attributes
+    ----------
+    channels, axes : as ``open_image`` takes them.
+    zoom : output pixels per pixel of the file before segmenting.
+    diameter : in pixels, of a typical cell; decides the zoom instead.
+    overlay : also write the outlines drawn over the image, as PNG.
+    skip_existing : leave files alone whose results are there already.
+    """
+
+    channels: str | None = None
+    axes: str | None = None
+    zoom: float | None = None
+    diameter: float | None = None
+    overlay: bool = False
+    skip_existing: bool = False
+
+    @property
+    def scale(self) -> float:
+        """The zoom to segment at; asking for zoom and diameter is a SettingError."""
+        if self.zoom is not None and self.diameter is not None:
+            raise SettingError(
+                f"both a zoom of {self.zoom:g} and a diameter of {self.diameter:g}",
+                expected="one of them",
+                hint="leave one out: the diameter decides the zoom",
+            )
+        for name, value in (("zoom", self.zoom), ("diameter", self.diameter)):
+            if value is not None and not 0 < value < float("inf"):
+                raise SettingError(f"{name} {value:g}", expected="a number above 0")
+        if self.diameter is not None:
+            return DIAMETER / self.diameter
+        return 1.0 if self.zoom is None else self.zoom
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image and where its results go."""
+
+    image: Path
+    labels: Path
+
+    @property
+    def overlay(self) -> Path:
+        """Where the drawing goes: beside the labels."""
+        return self.labels.with_name(self.labels.name.replace("_label.tiff", "_overlay.png"))
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file."""
+
+    image: Path
+    labels: Path
+    status: Literal["done", "skipped", "failed"]
+    cells: int | None = None
+    seconds: float = 0.0
+    error: AnycellError | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The result as plain values for JSON; None where there is nothing to say."""
+        return {
+            "image": str(self.image),
+            "labels": None if self.status == "failed" else str(self.labels),
+            "status": self.status,
+            "cells": self.cells,
+            "seconds": round(self.seconds, 3),
+            "error": str(self.error) if self.error else None,
+        }
+
+
+class Watch(Protocol):
+    """Who wants to know how far it has come."""
+
+    def tile(self, task: Task, done: int, total: int) -> None:
+        """``done`` of ``total`` tiles of the task's image are segmented."""
+
+    def file(self, result: FileResult) -> None:
+        """One file is dealt with."""
+
+
+def find_tasks(inputs: Sequence[Path], out: Path, *, recursive: bool = True) -> list[Task]:
+    """List the images among files and folders, and where each one's labels go.
+
+    Parameters
+    ----------
+    inputs : image files, and folders to look for images in.
+    out : the folder of the results; passed over when it lies inside an input.
+    recursive : look into the folders below each folder too.
+
+    Raises
+    ------
+    InputError : an input is not there, no image is found, or two images would write
+        the same file.
+    """
+    tasks: dict[Path, Task] = {}
+    for path in inputs:
+        if not path.exists():
+            raise InputError(f"{path} is not there", expected="an image file or a folder of images")
+        for image in _images(path, out, recursive):
+            folder = image.parent.relative_to(path) if image != path else Path()
+            below = folder.parent if folder.name == LEFT_OUT else folder
+            task = Task(image, label_path(out / below, image))
+            earlier = tasks.setdefault(task.labels, task)
+            if earlier.image.resolve() != image.resolve():
+                raise InputError(
+                    f"{earlier.image} and {image} would both write {task.labels}",
+                    expected="file names that differ before their first dot",
+                    hint="rename one of them, or segment them into different folders",
+                )
+    if not tasks:
+        raise InputError(
+            f"no image in {', '.join(map(str, inputs))}",
+            expected="PNG, JPEG, BMP, WebP, TIFF, SVS, NDPI or OME-Zarr images",
+            hint="" if recursive else "without --no-recursive, folders below are looked into too",
+        )
+    return list(tasks.values())
+
+
+def _images(path: Path, out: Path, recursive: bool) -> Iterator[Path]:
+    if path.is_file() or path.suffix == ".zarr":
+        yield path
+        return
+    images = find_images(path)
+    yield from images
+    if not recursive:
+        return
+    for folder in sorted(child for child in path.iterdir() if child.is_dir()):
+        hidden = folder.name.startswith(".") or folder.name == NOT_IMAGES
+        if not (hidden or folder in images or folder.resolve() == out.resolve()):
+            yield from _images(folder, out, recursive)
+
+
+def segment_files(
+    tasks: Sequence[Task],
+    out: Path,
+    model: Predictor,
+    settings: FolderSettings,
+    watch: Watch | None = None,
+) -> list[FileResult]:
+    """Segment every task's image, write its labels, and ``run.json`` into ``out``.
+
+    A file that cannot be read or segmented is noted and the next one is taken.  What
+    was done is noted in ``run.json`` even when the run is broken off.
+
+    Raises
+    ------
+    SettingError : the zoom and the diameter contradict each other.
+    OutputError : results cannot be written; the other files would not do better.
+    """
+    clock = Clock()
+    results: list[FileResult] = []
+    noted = {**asdict(settings), "zoom": settings.scale}
+    named = {"name": model.name, "hash": model.hash}
+    try:
+        for task in tasks:
+            results.append(_segment_file(task, model, settings, watch))
+            if watch is not None:
+                watch.file(results[-1])
+    finally:
+        entries = [result.entry() for result in results]
+        write_run(out, clock, settings=noted, model=named, results=entries)
+    return results
+
+
+def _segment_file(
+    task: Task, model: Predictor, settings: FolderSettings, watch: Watch | None
+) -> FileResult:
+    wanted = [task.labels, task.overlay] if settings.overlay else [task.labels]
+    if settings.skip_existing and all(path.exists() for path in wanted):
+        return FileResult(task.image, task.labels, "skipped")
+    began = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        if watch is not None:
+            watch.tile(task, done, total)
+
+    try:
+        image = open_image(task.image, channels=settings.channels, axes=settings.axes)
+        found = segment(image, model, zoom=settings.scale, progress=progress)
+        _make_folder(task.labels.parent)
+        write_labels(found.labels, task.labels)
+        if settings.overlay:
+            write_overlay(*_drawing(image, found.labels), task.overlay)
+    except OutputError:
+        raise
+    except AnycellError as error:
+        seconds = time.perf_counter() - began
+        return FileResult(task.image, task.labels, "failed", seconds=seconds, error=error)
+    cells = int(found.labels.max(initial=0))
+    return FileResult(task.image, task.labels, "done", cells, time.perf_counter() - began)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made: {error.strerror}", expected="a folder that may be written to"
+        ) from error
+
+
+def _drawing(image: Image, labels: Labels) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], Labels]:
+    """The image as the model sees it, as bytes, and labels of the same size."""
+    _, height, width = image.shape
+    zoom = min(1.0, OVERLAY_SIDE / max(height, width))
+    pixels = fit_normalization(image).apply(image.read(Region(0, 0, height, width), zoom))
+    shown = np.clip(np.moveaxis(to_model_channels(pixels), 0, -1), 0.0, 1.0)
+    rows, columns = (
+        ((np.arange(size) + 0.5) * full / size).astype(int)
+        for size, full in zip(shown.shape[:2], labels.shape, strict=True)
+    )
+    return (shown * 255).astype(np.uint8), labels[np.ix_(rows, columns)]

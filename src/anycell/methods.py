@@ -1,0 +1,110 @@
+"""The table of methods: a network, a representation and a recipe under one name.
+
+A method is untrained; trained it becomes a model (``anycell.model``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from anycell.errors import SettingError, unknown_name
+
+__all__ = ["METHODS", "Method", "Recipe", "method"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained.
+
+    Attributes
+    ----------
+    steps : batches in all.
+    rate : the highest learning rate of AdamW.
+    warm_up : steps over which the rate rises to it.
+    cool_down : the last share of the steps, over which the rate falls to zero.
+    decay : weight decay.
+    memory : share of the averaged model that is kept at each step (EMA).
+    clip : largest norm of a gradient.
+    side, crops : rows and columns of a crop, and crops in a batch.
+    smallest, largest : the range of median cell diameters in crops, pixels.
+    seed : of weights, crops and augmentation.
+    """
+
+    steps: int = 20_000
+    rate: float = 1.5e-3
+    warm_up: int = 300
+    cool_down: float = 0.25
+    decay: float = 0.02
+    memory: float = 0.999
+    clip: float = 2.0
+    side: int = 256
+    crops: int = 16
+    smallest: float = 8.0
+    largest: float = 64.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if self.steps < 1 or self.crops < 2 or self.side < 64 or self.side % 32:
+            raise SettingError(
+                f"steps {self.steps}, crops {self.crops}, side {self.side}",
+                expected="steps from 1, crops from 2, side a multiple of 32 from 64",
+            )
+
+    def changed(self, **settings: Any) -> Recipe:
+        """The recipe with some settings replaced; unknown names are an error."""
+        known = [f.name for f in fields(self)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("recipe setting", name, known)
+        return replace(self, **settings)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network and a representation that are trained together.
+
+    Attributes
+    ----------
+    network : name in ``anycell.networks.NETWORKS``; None when nothing is trained.
+    representation : name in ``anycell.representations.REPRESENTATIONS``.
+    summary : the idea in one line.
+    reference : where it comes from.
+    """
+
+    name: str
+    network: str | None
+    representation: str
+    summary: str
+    reference: str
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def _table(*methods: Method) -> dict[str, Method]:
+    return {m.name: m for m in methods}
+
+
+METHODS: dict[str, Method] = _table(
+    Method(
+        "votes",
+        "swift",
+        "votes",
+        "each pixel votes for an ancestor towards its cell's centre; composed votes meet in sinks",
+        "anycell",
+    ),
+    Method(
+        "classical",
+        None,
+        "classical",
+        "Otsu threshold and watershed of the distance to the background; nothing is trained",
+        "Otsu 1979; Vincent & Soille 1991",
+    ),
+)
+
+
+def method(name: str) -> Method:
+    """Look up a method; unknown names are a SettingError with the nearest one."""
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    return METHODS[name]

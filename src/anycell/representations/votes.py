@@ -1,0 +1,251 @@
+"""Votes: each pixel votes for an ancestor on its way to the centre of its cell.
+
+Composing the field of votes with itself (p <- p + v(p), by pointer doubling) contracts
+a cell to one sink; no integration, no polygons, no suppression, O(pixels).
+
+Planes at stride 2, lengths in field pixels:
+
+    0-3   foreground logits of the four image pixels of a field pixel
+    4-5   vote (y, x) / UNIT
+    6     contact logit: another cell is within one pixel
+    7     log2 of the cell's diameter / 12 (12 field pixels are 24 image pixels)
+    8     log of the expected error of the vote, in field pixels
+
+    9-10  two-hop vote (y, x) / UNIT                        (targets only)
+    11    weight of the pixel: 1 / area of its cell         (targets only)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.labels import Labels, areas
+from anycell.representations import LOGIT, Fields
+from anycell.representations.geodesic import ancestors, find_cells
+from anycell.turns import Turn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Votes"]
+
+UNIT = 8.0
+TYPICAL = 12.0
+CONTACT_WEIGHT = 3.0
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Contractive geodesic votes, decoded by pointer doubling.
+
+    Attributes
+    ----------
+    hop : the longest vote, field pixels.
+    doublings : how often the field is composed with itself; 2 makes 4 votes.
+    smallest : image pixels below which a piece is dropped.
+    threshold : foreground probability from which a pixel belongs to a cell.
+    """
+
+    hop: float = 16.0
+    doublings: int = 2
+    smallest: int = 9
+    threshold: float = 0.5
+
+    name = "votes"
+    channels = 9
+    stride = 2
+
+    def encode(self, labels: Labels) -> Fields:
+        """Turn labels into the 12 planes of the module's docstring."""
+        blocks = _blocks(labels)
+        coarse = _majority(blocks)
+        out = np.zeros((12, *coarse.shape), dtype=np.float32)
+        out[:4] = np.where(blocks > 0, LOGIT, -LOGIT)
+        out[6] = np.where(_contact(coarse), LOGIT, -LOGIT)
+        cells = find_cells(coarse)
+        if len(cells.pixels):
+            one, two = ancestors(coarse, cells, self.hop)
+            planes = out.reshape(12, -1)
+            planes[4:6, cells.pixels] = one / UNIT
+            planes[9:11, cells.pixels] = two / UNIT
+            size = areas(coarse)[cells.owner]
+            planes[7, cells.pixels] = np.log2(_diameter(size) / TYPICAL)
+            planes[8, cells.pixels] = -3.0
+            planes[11, cells.pixels] = 1.0 / size
+        return out
+
+    def loss(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        """Sum of five losses; votes and sizes weigh each cell alike, whatever its area."""
+        from anycell.representations.votes_loss import votes_loss
+
+        return votes_loss(outputs, targets, weight, unit=UNIT, contact_weight=CONTACT_WEIGHT)
+
+    def decode(self, outputs: Fields, shape: tuple[int, int]) -> Labels:
+        """Compose the votes, gather the sinks, and paint the cells at full resolution."""
+        from anycell.representations.pieces import tidy
+
+        logit = float(np.log(self.threshold / (1.0 - self.threshold)))
+        fine = outputs[:4] > logit
+        coarse = np.zeros(fine.shape[1:], dtype=np.int32)
+        place = np.flatnonzero(fine.any(axis=0))
+        if len(place):
+            sinks = self._sinks(outputs, place)
+            coarse.ravel()[place] = _gather(sinks, outputs[7])
+        labels = _unblock(np.where(fine, coarse, 0), shape)
+        return tidy(labels, self.smallest)
+
+    def _sinks(self, outputs: Fields, place: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the votes of each foreground pixel lead: flat indices."""
+        height, width = outputs.shape[1:]
+        inside = np.zeros(height * width, dtype=bool)
+        inside[place] = True
+        y, x = np.divmod(place, width)
+        vote_y = outputs[4].ravel()[place] * UNIT
+        vote_x = outputs[5].ravel()[place] * UNIT
+        target = place.copy()
+        lost = np.ones(len(place), dtype=bool)
+        for part in (1.0, 0.5, 0.25):
+            to_y = np.clip(np.rint(y + part * vote_y), 0, height - 1).astype(np.int64)
+            to_x = np.clip(np.rint(x + part * vote_x), 0, width - 1).astype(np.int64)
+            to = to_y * width + to_x
+            reached = lost & inside[to]
+            target[reached] = to[reached]
+            lost &= ~reached
+        successor = np.zeros(height * width, dtype=np.int64)
+        successor[place] = target
+        for _ in range(self.doublings):
+            target = successor[target]
+            successor[place] = target
+        return target
+
+    def turn(self, fields: Fields, turn: Turn) -> Fields:
+        """Turn the fields; the four sub-pixel planes change places as well."""
+        out = np.empty((len(fields), *turn.plane(fields[0]).shape), dtype=np.float32)
+        fine = turn.plane(_unblock(fields[:4], tuple(2 * s for s in fields.shape[1:])))
+        out[:4] = _blocks(fine)
+        out[4:6] = turn.vectors(fields[4:6])
+        out[6:9] = turn.plane(fields[6:9])
+        if len(fields) > self.channels:
+            out[9:11] = turn.vectors(fields[9:11])
+            out[11] = turn.plane(fields[11])
+        return out
+
+    def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
+        """Mean foreground probability, lowered by the parity error of the votes."""
+        blocks = _blocks(labels)
+        top = int(labels.max(initial=0)) + 1
+        chance = 1.0 / (1.0 + np.exp(-outputs[:4]))
+        count = np.maximum(np.bincount(blocks.ravel(), minlength=top), 1)
+        sure = np.bincount(blocks.ravel(), weights=chance.ravel(), minlength=top) / count
+        out = sure * np.exp(-4.0 * self._parity(outputs, _majority(blocks), top))
+        return out[1:].astype(np.float32)
+
+    def parity(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
+        """Mean difference of votes and votes recomputed from the cells, in diameters.
+
+        Returns
+        -------
+        one value per cell 1..n; 0 is perfect, about 0.2 is doubtful.
+        """
+        top = int(labels.max(initial=0)) + 1
+        return self._parity(outputs, _majority(_blocks(labels)), top)[1:].astype(np.float32)
+
+    def _parity(self, outputs: Fields, coarse: Labels, top: int) -> NDArray[np.float64]:
+        cells = find_cells(coarse)
+        if not len(cells.pixels):
+            return np.ones(top)
+        ideal, _ = ancestors(coarse, cells, self.hop)
+        votes = outputs[4:6].reshape(2, -1)[:, cells.pixels] * UNIT
+        error = np.hypot(*(votes - ideal))
+        total = np.bincount(cells.owner, weights=error, minlength=top)
+        count = np.bincount(cells.owner, minlength=top)
+        mean = total / np.maximum(count, 1) / _diameter(np.maximum(count, 1))
+        return np.where(count > 0, mean, 1.0)
+
+
+def _diameter(area: NDArray[Any]) -> NDArray[np.float64]:
+    """Diameter of the disk of the same area."""
+    return np.sqrt(area * (4.0 / np.pi))
+
+
+def _blocks(plane: NDArray[Any]) -> NDArray[Any]:
+    """Rows x columns -> 4 x rows / 2 x columns / 2, odd sides padded with zeros."""
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = np.pad(plane, ((0, height % 2), (0, width % 2)))
+    return np.stack([plane[a::2, b::2] for a in (0, 1) for b in (0, 1)])
+
+
+def _unblock(blocks: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Undo :func:`_blocks`, cut to ``shape``."""
+    out = np.empty((2 * blocks.shape[1], 2 * blocks.shape[2]), dtype=blocks.dtype)
+    for k, (a, b) in enumerate((a, b) for a in (0, 1) for b in (0, 1)):
+        out[a::2, b::2] = blocks[k]
+    return out[: shape[0], : shape[1]]
+
+
+def _majority(blocks: NDArray[np.int32]) -> Labels:
+    """The cell with most of the four pixels; any cell before background."""
+    count = (blocks[:, None] == blocks[None]).sum(axis=0, dtype=np.int8)
+    count[blocks == 0] = 0
+    best = count.argmax(axis=0)[None]
+    coarse: Labels = np.take_along_axis(blocks, best, axis=0)[0]
+    return coarse
+
+
+def _contact(coarse: Labels) -> NDArray[np.bool_]:
+    """Pixels with another cell among their eight neighbours."""
+    padded = np.pad(coarse, 1)
+    height, width = coarse.shape
+    touching = np.zeros(coarse.shape, dtype=bool)
+    for dy in range(3):
+        for dx in range(3):
+            near = padded[dy : dy + height, dx : dx + width]
+            touching |= (near != coarse) & (near > 0)
+    return touching & (coarse > 0)
+
+
+def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Join sinks that belong together: each climbs to the densest one in its reach.
+
+    Returns
+    -------
+    the cell number, from 1, of each vote in ``sinks``.
+    """
+    from scipy.ndimage import uniform_filter
+
+    height, width = size.shape
+    votes = np.bincount(sinks, minlength=height * width).reshape(size.shape)
+    density = uniform_filter(votes.astype(np.float32), 3, mode="constant")
+    occupied = np.flatnonzero(votes)
+    # The votes' own count breaks ties of the smoothed density, the place the rest.
+    order = np.lexsort((occupied, votes.ravel()[occupied], np.round(density.ravel()[occupied], 3)))
+    rank = np.full((height + 12, width + 12), -1, dtype=np.int64)
+    y, x = np.divmod(occupied, width)
+    rank[y[order] + 6, x[order] + 6] = np.arange(len(occupied))
+    diameter = TYPICAL * np.exp2(np.clip(size.ravel()[occupied], -4.0, 6.0))
+    reach = np.rint(np.clip(0.15 * diameter, 2.0, 6.0)).astype(int)
+    best = rank[y + 6, x + 6]
+    own = best.copy()
+    for radius in np.unique(reach):
+        chosen = np.flatnonzero(reach == radius)
+        top = best[chosen]
+        for dy in range(-radius, radius + 1):
+            half = int(np.sqrt(radius * radius - dy * dy))
+            for dx in range(-half, half + 1):
+                top = np.maximum(top, rank[y[chosen] + 6 + dy, x[chosen] + 6 + dx])
+        best[chosen] = top
+    leader = np.empty(len(occupied), dtype=np.int64)
+    leader[own] = best
+    while not np.array_equal(leader, onward := leader[leader]):
+        leader = onward
+    number = np.zeros(len(occupied), dtype=np.int32)
+    roots = np.unique(leader)
+    number[roots] = np.arange(1, len(roots) + 1)
+    cell_at = np.zeros(height * width, dtype=np.int32)
+    cell_at[occupied] = number[leader[own]]
+    return cell_at[sinks]

@@ -1,0 +1,212 @@
+"""Seams: tiles claim cells, so that each cell is there once, whole, under one number.
+
+The rule.  A tile keeps the cells whose centre lies in its core, widened by a margin,
+unless at least half of the cell is already claimed.  Tiles claim in a fixed order, a
+claimed pixel is never claimed again, and what is left of a cell keeps its largest
+piece.  The centre is the middle of the cell's bounding box: a cell of a radius up to
+the halo is then owned by a tile that sees it whole, whatever its shape, and a part of
+it cut off by the edge of another tile's read is never taken for a cell.
+
+         core of A      :     core of B
+    +-------------------:-------------------+
+    |     (a)          (b)           (c)    |     (b) lies in both widened cores: A claims
+    +-------------------:-------------------+     it, B finds it claimed
+                     << : >>  margin
+
+Cells larger than the halo.  No tile sees them whole, so they are put together: a cell
+that is cut by the edge of its tile's read goes on under the number of an earlier cut
+cell, if that number holds at least half of those of its pixels that both tiles saw.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.errors import InputError
+from anycell.grid import Tile
+from anycell.image import Region
+from anycell.labels import Labels, boxes
+from anycell.representations.pieces import largest_pieces
+
+__all__ = ["ArraySink", "Canvas", "Sink"]
+
+
+class Sink(Protocol):
+    """Where labels are written: a plane of int32, zeros at first."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the plane."""
+
+    def read(self, region: Region) -> Labels:
+        """Give the labels of a region as they are now; the caller does not write to them."""
+
+    def write(self, region: Region, labels: Labels) -> None:
+        """Replace the labels of a region."""
+
+
+class ArraySink:
+    """A sink in memory."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.labels: Labels = np.zeros((height, width), dtype=np.int32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the plane."""
+        return (self.labels.shape[0], self.labels.shape[1])
+
+    def read(self, region: Region) -> Labels:
+        """Give a view of the labels of a region."""
+        return self.labels[region.slices]
+
+    def write(self, region: Region, labels: Labels) -> None:
+        """Replace the labels of a region."""
+        self.labels[region.slices] = labels
+
+
+class Canvas:
+    """The claims of all tiles on one plane.
+
+    Parameters
+    ----------
+    sink : where the labels go.
+    margin : pixels by which cores are widened.
+    """
+
+    def __init__(self, sink: Sink, margin: int) -> None:
+        self._sink = sink
+        self._margin = margin
+        self._confidence: list[NDArray[np.float32]] = []
+        self._cut: dict[int, list[Region]] = {}
+        self.cells = 0
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """One value per cell 1..n; a cell put together keeps that of its first part."""
+        return np.concatenate([np.zeros(0, dtype=np.float32), *self._confidence])
+
+    def claim(self, tile: Tile, labels: Labels, confidence: NDArray[np.float32]) -> int:
+        """Claim the cells of one tile; tiles come in row-major order.
+
+        Parameters
+        ----------
+        labels : of the part of ``tile.read`` inside the plane; any whole numbers.
+        confidence : element i - 1 belongs to cell i of ``labels``.
+
+        Returns
+        -------
+        how many cells are new.
+
+        Raises
+        ------
+        InputError : labels of another size, or too few confidences.
+        """
+        region = tile.read.clip(*self._sink.shape)
+        count = int(labels.max(initial=0))
+        if labels.shape != region.shape or len(confidence) < count:
+            raise InputError(
+                f"labels of {labels.shape} with {count} numbers, {len(confidence)} confidences",
+                expected=f"labels of {region.shape}, one confidence for each number",
+            )
+        if not count:
+            return 0
+        held = self._sink.read(region)
+        box = boxes(labels) + np.array([region.y0, region.x0] * 2)
+        cut = self._is_cut(box, region)
+        go_on = self._continued(labels, held, cut, region)
+        owned = self._is_owned(box, tile.core) & (go_on == 0) & _half_free(labels, held)
+        owned[0] = False
+        fresh = largest_pieces(np.where(owned[labels] & (held == 0), labels, 0))
+        numbers = np.zeros(count + 1, dtype=np.int32)
+        new = np.flatnonzero(np.bincount(fresh.ravel(), minlength=count + 1)[1:]) + 1
+        numbers[new] = np.arange(self.cells + 1, self.cells + len(new) + 1)
+        merged = held + numbers[fresh]
+        if go_on.any():
+            merged = _grown(merged, go_on[labels])
+        self._sink.write(region, merged)
+        self._confidence.append(confidence[new - 1].astype(np.float32))
+        self.cells += len(new)
+        self._remember(np.concatenate([numbers[new[cut[new]]], np.unique(go_on)]), region)
+        return len(new)
+
+    def _is_owned(self, box: NDArray[np.int64], core: Region) -> NDArray[np.bool_]:
+        """Whether the middle of each box lies in the widened core."""
+        y, x = (box[:, :2] + box[:, 2:]).T / 2.0
+        near = self._margin
+        owned: NDArray[np.bool_] = (
+            (y >= core.y0 - near)
+            & (y < core.y1 + near)
+            & (x >= core.x0 - near)
+            & (x < core.x1 + near)
+        )
+        return owned
+
+    def _is_cut(self, box: NDArray[np.int64], region: Region) -> NDArray[np.bool_]:
+        """Whether each box touches an edge of the region that is not one of the plane."""
+        height, width = self._sink.shape
+        cut: NDArray[np.bool_] = (
+            ((box[:, 0] == region.y0) & (region.y0 > 0))
+            | ((box[:, 1] == region.x0) & (region.x0 > 0))
+            | ((box[:, 2] == region.y1) & (region.y1 < height))
+            | ((box[:, 3] == region.x1) & (region.x1 < width))
+        )
+        cut[0] = False
+        return cut
+
+    def _continued(
+        self, labels: Labels, held: Labels, cut: NDArray[np.bool_], region: Region
+    ) -> NDArray[np.int32]:
+        """For each cell the number under which it goes on; 0 for most."""
+        go_on = np.zeros(len(cut), dtype=np.int32)
+        if not (self._cut and cut.any()):
+            return go_on
+        both = cut[labels] & np.isin(held, list(self._cut))
+        pairs, shared = np.unique(np.stack([labels[both], held[both]]), axis=1, return_counts=True)
+        most = np.zeros(len(cut), dtype=np.int64)
+        for (cell, number), pixels in zip(pairs.T.tolist(), shared.tolist(), strict=True):
+            seen = np.zeros(labels.shape, dtype=bool)
+            for other in self._cut[number]:
+                seen[_common(region, other).shift(-region.y0, -region.x0).slices] = True
+            agreed = 2 * pixels >= np.count_nonzero(seen & (labels == cell))
+            if agreed and pixels > most[cell]:
+                go_on[cell], most[cell] = number, pixels
+        return go_on
+
+    def _remember(self, numbers: NDArray[np.int32], region: Region) -> None:
+        """Note which tiles have seen the cut cells; forget what no later tile can meet."""
+        for number in numbers[numbers > 0].tolist():
+            self._cut.setdefault(number, []).append(region)
+        for number, seen in list(self._cut.items()):
+            self._cut[number] = [other for other in seen if other.y1 > region.y0]
+            if not self._cut[number]:
+                del self._cut[number]
+
+
+def _half_free(labels: Labels, held: Labels) -> NDArray[np.bool_]:
+    """Whether less than half of each cell is claimed."""
+    area = np.bincount(labels.ravel())
+    claimed = np.bincount(labels[held > 0], minlength=len(area))
+    free: NDArray[np.bool_] = 2 * claimed < area
+    return free
+
+
+def _grown(held: Labels, more: Labels) -> Labels:
+    """Add the free pixels of ``more`` to the cells of the same number that they touch."""
+    from skimage.measure import label
+
+    both = np.where(held == 0, more, np.where(np.isin(held, np.unique(more)), held, 0))
+    pieces = label(both, background=0, connectivity=1)
+    touching = np.zeros(int(pieces.max(initial=0)) + 1, dtype=bool)
+    touching[pieces[held > 0]] = True
+    touching[0] = False
+    return np.where((held == 0) & touching[pieces], more, held)
+
+
+def _common(a: Region, b: Region) -> Region:
+    """The overlap of two regions; empty where they have none."""
+    y0, x0 = max(a.y0, b.y0), max(a.x0, b.x0)
+    return Region(y0, x0, max(y0, min(a.y1, b.y1)), max(x0, min(a.x1, b.x1)))

@@ -1,0 +1,112 @@
+"""Unstained animal cells in transmitted light: DIC, phase contrast, brightfield, QPI."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anycell.simulation.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
+from anycell.simulation.optics import defocus, dust, illumination, phase_contrast, relief
+from anycell.simulation.scene import Rendered, animal_cells, contacts, granules, nuclei, spread_to
+from anycell.simulation.shapes import Layout
+
+__all__ = ["brightfield", "dic", "phase", "quantitative_phase"]
+
+
+def dic(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
+    """Differential interference contrast: lit from one side, shadowed on the other."""
+    layout = animal_cells(rng, shape, diameter)
+    path = _optical_path(rng, layout, diameter)
+    path = blur(path, log_uniform(rng, 0.6, 1.3) * _fineness(diameter))
+    angle, shear = float(rng.uniform(0, 2 * np.pi)), 1.0
+    slope_y, slope_x = np.gradient(path)
+    slope = np.sin(angle) * slope_y + np.cos(angle) * slope_x
+    strength = log_uniform(rng, 0.35, 1.7)
+    steepest = float(np.quantile(np.abs(slope[layout.inside]), 0.97))
+    path = path * np.float32(strength / max(steepest, 1e-6))
+    rough = fractal(rng, shape, log_uniform(rng, 2, 12)) * log_uniform(rng, 0.01, 0.12)
+    seen = relief(path + rough * np.float32(strength), angle, float(rng.uniform(1.1, 2.0)), shear)
+    seen = blur(seen, float(rng.uniform(0.3, 0.9)))
+    return _grey(rng, seen, layout, diameter)
+
+
+def phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
+    """Phase contrast: dark cells with bright halos, thick round ones bright."""
+    layout = animal_cells(rng, shape, diameter)
+    path = _optical_path(rng, layout, diameter)
+    path = spread_to(path, layout.inside, log_uniform(rng, 0.5, 1.4))
+    # A few cells round up before they divide or die; their path exceeds half a wave.
+    round_up = rng.random(layout.count) < choice(rng, 0.0, 0.05, 0.2)
+    path = path + layout.per_cell(round_up * rng.uniform(1.0, 3.0, layout.count)) * layout.dome(0.6)
+    path = path + 0.25 * granules(
+        rng, ~layout.inside, 10 ** rng.uniform(-5, -3), 0.8 * _fineness(diameter)
+    )
+    path = blur(path, log_uniform(rng, 0.5, 1.0) * _fineness(diameter))
+    transmission = float(rng.uniform(0.35, 0.75))
+    ring = diameter * log_uniform(rng, 0.08, 0.4)
+    seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.12))
+    seen = blur(seen, float(rng.uniform(0.3, 0.8))) / np.float32(transmission**2) - 1
+    seen = 1 + spread_to(seen, layout.inside, log_uniform(rng, 0.2, 1.0))
+    return _grey(rng, seen / 2, layout, diameter)
+
+
+def brightfield(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
+    """Brightfield of unstained cells: only the defocus makes them visible."""
+    layout = animal_cells(rng, shape, diameter)
+    path = _optical_path(rng, layout, diameter)
+    path = spread_to(path, layout.inside, log_uniform(rng, 0.8, 3.0))
+    path = blur(path, 0.6 * _fineness(diameter))
+    fine = _fineness(diameter)
+    distance = choice(rng, -1, 1) * diameter * fine * log_uniform(rng, 0.1, 0.8)
+    lost = path * np.float32(rng.uniform(0.0, 0.06))
+    seen = defocus(path, lost, distance, log_uniform(rng, 0.5, 1.3) * fine)
+    seen = 1 + spread_to(seen - 1, layout.inside, log_uniform(rng, 0.1, 0.7))
+    return _grey(rng, seen / 2, layout, diameter)
+
+
+def quantitative_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
+    """Quantitative phase: the optical path itself, bright on black."""
+    layout = animal_cells(rng, shape, diameter)
+    path = _optical_path(rng, layout, diameter)
+    path = spread_to(path, layout.inside, log_uniform(rng, 0.25, 0.8))
+    bright = np.where(rng.random(layout.count) < 0.07, rng.uniform(0.5, 1.5, layout.count), 0.0)
+    path = path + layout.per_cell(bright * 0.5) * layout.dome(0.6)
+    path = blur(path, log_uniform(rng, 0.6, 1.6) * _fineness(diameter))
+    drift = fractal(rng, shape, max(shape) / 3) * rng.uniform(0, 0.02)
+    noise = grain(rng, shape, 1.0) * log_uniform(rng, 0.002, 0.02)
+    seen = path + drift + noise + rng.uniform(0.02, 0.1)
+    return Rendered(seen[None], ("phase",), layout.labels, 5000.0)
+
+
+def _fineness(diameter: float) -> float:
+    """Scale of optical detail: small cells are imaged at the limit of resolution."""
+    return min(max(diameter / 24, 0.7), 3.0) ** 0.6
+
+
+def _optical_path(rng: np.random.Generator, layout: Layout, diameter: float) -> Field:
+    """Thickness times refraction of cells: body, nucleus, organelles; about 0..2."""
+    body = layout.dome(log_uniform(rng, 0.35, 1.3))
+    body = body * layout.per_cell(np.exp(rng.normal(0, 0.2, layout.count)))
+    seam = contacts(layout, max(1.0, log_uniform(rng, 0.05, 0.2) * diameter))
+    body = body * (1 - np.float32(rng.uniform(0.3, 0.9)) * seam)
+    core = layout.draw(nuclei(rng, layout, float(rng.uniform(0.35, 0.6))))
+    inside = layout.inside
+    fine = _fineness(diameter)
+    texture = fractal(rng, layout.labels.shape, 0.12 * diameter + 1.0, 3) * inside
+    spots = granules(rng, inside & (layout.rho < 0.85), 10 ** rng.uniform(-2.7, -1.5), 0.8 * fine)
+    path = (
+        body
+        + rng.uniform(-0.1, 0.5) * np.sqrt(core)
+        + rng.uniform(0.02, 0.12) * texture
+        + choice(rng, -1, 1, 1) * rng.uniform(0.03, 0.25) * spots * inside
+    )
+    return np.asarray(path, dtype=np.float32)
+
+
+def _grey(rng: np.random.Generator, seen: Field, layout: Layout, diameter: float) -> Rendered:
+    """One grey channel under uneven light; ``seen`` is about 0.5 in the background."""
+    shape = layout.labels.shape
+    light = illumination(rng, shape, choice(rng, 0.05, 0.15, 0.4))
+    light = light * dust(rng, shape, choice(rng, 0, 3), 0.4 * diameter)
+    level = float(rng.uniform(0.5, 1.25))
+    pixels = seen * light * np.float32(level)
+    return Rendered(pixels[None], ("grey",), layout.labels, log_uniform(rng, 1500, 40000))

@@ -1,0 +1,87 @@
+"""Validation during training: segment held-out images as a user would, and score them."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from anycell.files import open_image, read_labels
+from anycell.image import Image
+from anycell.labels import Labels
+from anycell.networks import Network
+from anycell.networks.swift import fold
+from anycell.representations import Fields, Representation
+from anycell.samples import Sample
+from anycell.scores import score_pair
+from anycell.segment import segment
+
+__all__ = ["TorchPredictor", "Validation", "validate"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Images and labels to validate with, by group, in memory."""
+
+    images: dict[str, list[tuple[Image, Labels]]]
+
+    @classmethod
+    def of(cls, samples: tuple[Sample, ...], per_group: int) -> Validation:
+        """Take up to ``per_group`` images of each held-out group, spread evenly."""
+        groups: defaultdict[str, list[Sample]] = defaultdict(list)
+        for sample in samples:
+            if sample.use == "validate" and sample.labels is not None:
+                groups[sample.group].append(sample)
+        images: dict[str, list[tuple[Image, Labels]]] = {}
+        for group, members in sorted(groups.items()):
+            picks = np.linspace(0, len(members) - 1, min(per_group, len(members))).round()
+            chosen = [members[int(k)] for k in picks]
+            images[group] = [
+                (open_image(s.image), read_labels(s.labels)) for s in chosen if s.labels
+            ]
+        return cls(images)
+
+
+class TorchPredictor:
+    """A torch network as a ``Predictor``, for validation before there is a model file."""
+
+    name = "in training"
+    hash = ""
+
+    def __init__(self, module: nn.Module, network: Network, representation: Representation) -> None:
+        self.device = next(module.parameters()).device
+        self.module = fold(copy.deepcopy(module)).to(self.device)
+        self.representation = representation
+        self.halo = network.reach
+        self.multiple = network.multiple
+
+    def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
+        """Look at the whole image, small; a network has nothing to learn from it."""
+        del overview
+        return self
+
+    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+        """Run the network on n x 3 x H x W normalized tiles."""
+        with torch.inference_mode():
+            images = torch.from_numpy(tiles).to(self.device)
+            images = images.contiguous(memory_format=torch.channels_last)
+            found: Fields = self.module(images).float().cpu().numpy()
+        return found
+
+
+def validate(
+    module: nn.Module, network: Network, representation: Representation, check: Validation
+) -> dict[str, float]:
+    """Mean F1 at IoU 0.5 over the images of each group."""
+    predictor = TorchPredictor(module, network, representation)
+    return {
+        group: float(
+            np.mean([score_pair(segment(i, predictor).labels, t)[0].values.f1 for i, t in members])
+        )
+        for group, members in check.images.items()
+    }

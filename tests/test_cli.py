@@ -1,0 +1,409 @@
+"""The command line end to end: what it writes, prints and exits with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from typer.testing import CliRunner, Result
+
+from anycell import __version__
+from anycell.cli import app
+from anycell.errors import InputError, OutputError
+from anycell.files import open_image, read_labels
+from anycell.folders import FileResult, FolderSettings, Task, find_tasks, segment_files
+from anycell.labels import Labels
+from anycell.model import load_model
+from anycell.runs import Clock, write_run
+
+CENTRES = ((24, 24), (24, 90), (64, 56), (100, 30), (98, 98))
+
+
+def disks(radius: int = 10) -> Labels:
+    """Five disks on 128 x 128."""
+    y, x = np.mgrid[:128, :128]
+    labels = np.zeros((128, 128), np.int32)
+    for number, (cy, cx) in enumerate(CENTRES, start=1):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = number
+    return labels
+
+
+def draw(path: Path, labels: Labels | None = None) -> Path:
+    """Write an image of bright disks on a dark ground."""
+    labels = disks() if labels is None else labels
+    noise = np.random.default_rng(0).normal(0, 4, labels.shape)
+    pixels = np.clip(np.where(labels > 0, 180, 30) + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(pixels).save(path)
+    return path
+
+
+def grouped(folder: Path) -> Path:
+    """Two groups of images with their truth beside them."""
+    for group in ("blood", "liver"):
+        draw(folder / group / "images" / "one.png")
+        (folder / group / "labels").mkdir()
+        Picture.fromarray(disks().astype(np.uint16)).save(folder / group / "labels" / "one.png")
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def segment(*arguments: object) -> Result:
+    return run("segment", "--model", "classical", *arguments)
+
+
+def record(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return content
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"anycell {__version__}\n"
+    top = run("--help")
+    assert top.exit_code == 0
+    for name in ("segment", "train", "evaluate", "info", "methods", "demo"):
+        assert name in top.stdout
+        assert run(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sgment"], ["sgment"], ["segment", "--otu", "x", "a.png"], ["segment", "a.png"]],
+    ids=["option", "command", "option of a command", "no -o"],
+)
+def test_what_cannot_be_understood_exits_with_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_segment_writes_labels_and_how_they_were_made(tmp_path: Path) -> None:
+    image = draw(tmp_path / "cells.v1.png")
+    out = tmp_path / "out"
+    result = segment(image, "-o", out, "--overlay", "--zoom", "1.0")
+    assert result.exit_code == 0, result.output
+    found = read_labels(out / "cells_label.tiff")
+    assert sorted(np.unique(found)) == [0, 1, 2, 3, 4, 5]
+    assert len({int(found[centre]) for centre in CENTRES}) == 5
+    drawing = open_image(out / "cells_overlay.png")
+    assert drawing.shape == (3, 128, 128)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "cells_label.tiff", "cells_overlay.png", "run.json",
+    ]  # fmt: skip
+    made = record(out)
+    assert made["command"][0]
+    assert made["version"] == __version__
+    assert made["model"] == {"name": "classical", "hash": load_model("classical").hash}
+    assert made["settings"]["zoom"] == 1.0
+    assert made["seconds"] >= made["results"][0]["seconds"] > 0
+    assert 20e6 < made["peak_memory_bytes"] < 100e9
+    assert made["results"][0]["cells"] == 5
+    assert made["results"][0]["image"] == str(image)
+    assert {"date", "platform", "python", "processors"} <= set(made)
+    assert "5 cells in 1 images" in result.stdout
+    assert "[1/1]" in result.stderr
+
+
+def test_segment_then_evaluate_a_folder_of_groups(tmp_path: Path) -> None:
+    data, out = grouped(tmp_path / "data"), tmp_path / "out"
+    assert segment(data, "-o", out).exit_code == 0
+    labels = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.tiff"))
+    assert labels == ["blood/one_label.tiff", "liver/one_label.tiff"]
+    result = run("evaluate", out, data, "--json")
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.stdout)
+    assert scores["missing"] == []
+    assert [row["group"] for row in scores["scores"]][:2] == ["blood", "liver"]
+    assert all(row["F1@0.5 mean"] == 1.0 for row in scores["scores"])
+
+
+def test_evaluate_writes_scores_and_says_what_is_missing(tmp_path: Path) -> None:
+    data, out, scores = grouped(tmp_path / "data"), tmp_path / "out", tmp_path / "scores"
+    segment(data, "-o", out)
+    (out / "liver" / "one_label.tiff").unlink()
+    result = run("evaluate", out, data, "-o", scores)
+    assert result.exit_code == 0, result.output
+    assert "liver/one" in result.stderr
+    assert "0.5000" in result.stdout
+    assert sorted(p.name for p in scores.iterdir()) == ["run.json", "scores.csv", "scores.json"]
+    assert record(scores)["settings"]["rules"]
+    assert run("evaluate", out, data, "-q").stdout == ""
+
+
+def test_evaluate_refuses_unknown_rules(tmp_path: Path) -> None:
+    result = run("evaluate", tmp_path, tmp_path, "--rules", "neurips2021")
+    assert result.exit_code == 2
+    assert "neurips2022" in result.stderr
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        draw(tmp_path / "in" / name)
+    whole = (tmp_path / "in" / "a.png").read_bytes()
+    (tmp_path / "in" / "b.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    result = segment(tmp_path / "in", "-o", out)
+    assert result.exit_code == 1
+    assert (out / "a_label.tiff").exists()
+    assert (out / "c_label.tiff").exists()
+    assert not (out / "b_label.tiff").exists()
+    assert "10 cells in 2 images" in result.stdout
+    assert f"failed: {tmp_path / 'in' / 'b.png'}" in result.stdout
+    entries = {Path(v["image"]).name: v for v in record(out)["results"]}
+    assert [entries[v]["status"] for v in ("a.png", "b.png", "c.png")] == ["done", "failed", "done"]
+    assert entries["b.png"]["error"]
+    assert entries["b.png"]["labels"] is None
+
+
+def test_skip_existing_does_only_what_is_left(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    segment(tmp_path / "in", "-o", out)
+    (out / "a_label.tiff").unlink()
+    before = (out / "b_label.tiff").stat().st_mtime_ns
+    result = segment(tmp_path / "in", "-o", out, "--skip-existing")
+    assert result.exit_code == 0
+    assert "1 skipped" in result.stdout
+    assert (out / "a_label.tiff").exists()
+    assert (out / "b_label.tiff").stat().st_mtime_ns == before
+    assert [v["status"] for v in record(out)["results"]] == ["done", "skipped"]
+    again = segment(tmp_path / "in", "-o", out, "--skip-existing", "--overlay")
+    assert "5 cells" not in again.stdout, "labels without the overlay are not all that is asked"
+    assert (out / "b_overlay.png").exists()
+
+
+def test_results_inside_the_input_are_not_taken_for_images(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    out = tmp_path / "in" / "out"
+    for _ in range(2):
+        assert segment(tmp_path / "in", "-o", out, "--overlay").exit_code == 0
+        assert len(record(out)["results"]) == 1
+
+
+def test_quiet_prints_nothing_but_errors(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    result = segment(tmp_path / "in", "-o", tmp_path / "out", "--quiet")
+    assert (result.stdout, result.stderr) == ("", "")
+    (tmp_path / "in" / "b.png").write_bytes(b"no image")
+    result = segment(tmp_path / "in", "-o", tmp_path / "out", "--quiet")
+    assert result.exit_code == 1
+    assert "a.png" not in result.output
+    assert "b.png" in result.stderr
+
+
+def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    result = segment(image, "-o", tmp_path / "out", "--json")
+    said = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert said["failed"] == 0
+    assert said["files"][0]["cells"] == 5
+    wrong = segment(tmp_path / "gone.png", "-o", tmp_path / "out", "--json")
+    assert wrong.exit_code == 2
+    error = json.loads(wrong.stdout)["error"]
+    assert error["kind"] == "InputError"
+    assert "gone.png" in error["found"]
+
+
+def test_errors_say_found_expected_and_try(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    result = run("segment", image, "-o", tmp_path / "out", "--model", "clasical")
+    assert result.exit_code == 2
+    found, expected, hint = result.stderr.splitlines()
+    assert found.startswith("error: unknown model 'clasical'")
+    assert expected.startswith("expected: ")
+    assert hint == "try: classical"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--zoom", "0.5", "--diameter", "40"], ["--zoom", "0"], ["--diameter", "-3"]]
+)
+def test_zooms_that_make_no_sense(tmp_path: Path, arguments: list[str]) -> None:
+    image = draw(tmp_path / "a.png")
+    assert segment(image, "-o", tmp_path / "out", *arguments).exit_code == 2
+
+
+def test_the_diameter_decides_the_zoom(tmp_path: Path) -> None:
+    assert FolderSettings(diameter=48.0).scale == 0.5
+    assert FolderSettings().scale == 1.0
+    segment(draw(tmp_path / "a.png"), "-o", tmp_path / "out", "--diameter", "20")
+    assert record(tmp_path / "out")["settings"]["zoom"] == pytest.approx(1.2)
+
+
+def test_other_errors_are_bugs_and_keep_their_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("anycell.folders.segment", broken)
+    result = segment(draw(tmp_path / "a.png"), "-o", tmp_path / "out")
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert record(tmp_path / "out")["results"] == []
+
+
+def test_two_images_that_would_write_one_file_are_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "in" / "a.v2.bmp")
+    with pytest.raises(InputError, match=r"a\.png and .*a\.v2\.bmp would both write"):
+        find_tasks([tmp_path / "in"], tmp_path / "out")
+
+
+def test_an_image_named_twice_is_segmented_once(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    assert len(find_tasks([image, image], tmp_path / "out")) == 1
+
+
+def test_folders_are_followed_and_truth_is_not(tmp_path: Path) -> None:
+    data = grouped(tmp_path / "data")
+    draw(data / "top.png")
+    draw(data / ".hidden" / "no.png")
+    draw(data / "deep" / "er" / "two.png")
+    out = tmp_path / "out"
+    found = [task.labels.relative_to(out).as_posix() for task in find_tasks([data], out)]
+    assert sorted(found) == [
+        "blood/one_label.tiff", "deep/er/two_label.tiff", "liver/one_label.tiff", "top_label.tiff",
+    ]  # fmt: skip
+    flat = find_tasks([data], out, recursive=False)
+    assert [task.labels for task in flat] == [out / "top_label.tiff"]
+
+
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    draw(tmp_path / "below" / "a.png")
+    with pytest.raises(InputError, match="--no-recursive"):
+        find_tasks([tmp_path], tmp_path / "out", recursive=False)
+    with pytest.raises(InputError, match="no image in"):
+        find_tasks([tmp_path], tmp_path / "below")
+
+
+def test_a_run_that_is_broken_off_says_what_was_done(tmp_path: Path) -> None:
+    class Impatient:
+        def tile(self, task: Task, done: int, total: int) -> None:
+            """Wait."""
+
+        def file(self, result: FileResult) -> None:
+            raise KeyboardInterrupt
+
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    tasks = find_tasks([tmp_path / "in"], out)
+    with pytest.raises(KeyboardInterrupt):
+        segment_files(tasks, out, load_model("classical"), FolderSettings(), Impatient())
+    assert [Path(v["image"]).name for v in record(out)["results"]] == ["a.png"]
+
+
+def test_run_json_is_whole_or_not_there(tmp_path: Path) -> None:
+    class Unwritable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    write_run(tmp_path, Clock(), settings={"zoom": 2})
+    with pytest.raises(RuntimeError):
+        write_run(tmp_path, Clock(), settings={"zoom": Unwritable()})
+    assert record(tmp_path)["settings"] == {"zoom": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"run\.json cannot be written"):
+        write_run(tmp_path / "file", Clock(), settings={})
+
+
+def test_info_says_what_a_file_holds(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    shown = run("info", image)
+    assert shown.exit_code == 0
+    assert "128 x 128" in shown.stdout
+    facts = json.loads(run("info", image, "--json").stdout)
+    assert (facts["rows"], facts["columns"], facts["samples"]) == (128, 128, "uint8")
+    assert facts["pixel_size_um"] is None
+    wrong = run("info", tmp_path / "gone.png")
+    assert wrong.exit_code == 2
+    assert "error: " in wrong.stderr
+
+
+def test_methods_are_listed() -> None:
+    shown = run("methods").stdout
+    said = json.loads(run("methods", "--json").stdout)
+    for name in ("classical", "votes"):
+        assert name in shown
+        assert name in [row["method"] for row in said["methods"]]
+
+
+def test_training_without_torch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("anycell.train")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = run("train", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "anycell[train]" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [("rat=0.1", "rate"), ("rate=fast", "rate=0.001"), ("rate", "NAME=VALUE")],
+)
+def test_recipe_settings_are_checked(tmp_path: Path, recipe: str, message: str) -> None:
+    pytest.importorskip("torch")
+    result = run("train", tmp_path, "-o", tmp_path / "out", "--recipe", recipe)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_the_program_segments_without_torch(tmp_path: Path) -> None:
+    """As a user starts it: a process of its own, warnings as errors."""
+    image = draw(tmp_path / "a.png")
+    code = (
+        "import sys\n"
+        "from anycell.cli import main\n"
+        f"sys.argv = ['anycell', 'segment', {str(image)!r}, '-o', {str(tmp_path / 'out')!r},"
+        " '--model', 'classical', '--overlay']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "heavy = {'torch', 'monai', 'matplotlib', 'hypothesis'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "out")["command"][0] == "anycell"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_gets_a_bar_and_a_log_gets_lines(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    command = [sys.executable, "-m", "anycell", "segment", str(image), "--model", "classical"]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "bar")],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=True,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        drawn = screen.read(65536).decode()
+    assert "\x1b[" in drawn
+    assert "1/1" in drawn
+    assert b"\x1b[" not in done.stdout
+    plain = subprocess.run(
+        [*command, "-o", str(tmp_path / "log")], capture_output=True, text=True, check=True
+    )
+    assert "\x1b[" not in plain.stderr
+    assert plain.stderr.startswith(f"[1/1] {image}: 5 cells in ")
