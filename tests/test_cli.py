@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,47 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image as Picture
 from typer.testing import CliRunner, Result
 
-from anycell import __version__
+import anycell
+from anycell import Segmentation, __version__
 from anycell.cli import app
-from anycell.errors import InputError, OutputError
 from anycell.files import open_image, read_labels
-from anycell.folders import FileResult, FolderSettings, Task, find_tasks, segment_files
-from anycell.labels import Labels
+from anycell.image import Image
 from anycell.model import load_model
-from anycell.runs import Clock, write_run
-
-CENTRES = ((24, 24), (24, 90), (64, 56), (100, 30), (98, 98))
-
-
-def disks(radius: int = 10) -> Labels:
-    """Five disks on 128 x 128."""
-    y, x = np.mgrid[:128, :128]
-    labels = np.zeros((128, 128), np.int32)
-    for number, (cy, cx) in enumerate(CENTRES, start=1):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = number
-    return labels
-
-
-def draw(path: Path, labels: Labels | None = None) -> Path:
-    """Write an image of bright disks on a dark ground."""
-    labels = disks() if labels is None else labels
-    noise = np.random.default_rng(0).normal(0, 4, labels.shape)
-    pixels = np.clip(np.where(labels > 0, 180, 30) + noise, 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(pixels).save(path)
-    return path
-
-
-def grouped(folder: Path) -> Path:
-    """Two groups of images with their truth beside them."""
-    for group in ("blood", "liver"):
-        draw(folder / group / "images" / "one.png")
-        (folder / group / "labels").mkdir()
-        Picture.fromarray(disks().astype(np.uint16)).save(folder / group / "labels" / "one.png")
-    return folder
+from anycell.predictor import Predictor
+from drawn import CENTRES, draw, grouped
 
 
 def run(*arguments: object) -> Result:
@@ -109,7 +77,7 @@ def test_segment_writes_labels_and_how_they_were_made(tmp_path: Path) -> None:
     assert made["results"][0]["cells"] == 5
     assert made["results"][0]["image"] == str(image)
     assert {"date", "platform", "python", "processors"} <= set(made)
-    assert "5 cells in 1 images" in result.stdout
+    assert "5 cells in 1 image" in result.stdout
     assert "[1/1]" in result.stderr
 
 
@@ -132,7 +100,8 @@ def test_evaluate_writes_scores_and_says_what_is_missing(tmp_path: Path) -> None
     (out / "liver" / "one_label.tiff").unlink()
     result = run("evaluate", out, data, "-o", scores)
     assert result.exit_code == 0, result.output
-    assert "liver/one" in result.stderr
+    assert "missing, counted as misses: liver/one" in result.stderr
+    assert "[2/2] liver/one" in result.stderr
     assert "0.5000" in result.stdout
     assert sorted(p.name for p in scores.iterdir()) == ["run.json", "scores.csv", "scores.json"]
     assert record(scores)["settings"]["rules"]
@@ -234,10 +203,18 @@ def test_zooms_that_make_no_sense(tmp_path: Path, arguments: list[str]) -> None:
     assert segment(image, "-o", tmp_path / "out", *arguments).exit_code == 2
 
 
-def test_the_diameter_decides_the_zoom(tmp_path: Path) -> None:
-    assert FolderSettings(diameter=48.0).scale == 0.5
-    assert FolderSettings().scale == 1.0
+def test_the_diameter_decides_the_zoom_and_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(image: Image, model: Predictor, *, zoom: float, progress: Any) -> Segmentation:
+        asked.append(zoom)
+        return anycell.segment(image, model, zoom=zoom, progress=progress)
+
+    monkeypatch.setattr("anycell.folders.segment", spy)
     segment(draw(tmp_path / "a.png"), "-o", tmp_path / "out", "--diameter", "20")
+    assert asked == [pytest.approx(1.2)]
     assert record(tmp_path / "out")["settings"]["zoom"] == pytest.approx(1.2)
 
 
@@ -251,72 +228,6 @@ def test_other_errors_are_bugs_and_keep_their_traceback(
     result = segment(draw(tmp_path / "a.png"), "-o", tmp_path / "out")
     assert isinstance(result.exception, ZeroDivisionError)
     assert record(tmp_path / "out")["results"] == []
-
-
-def test_two_images_that_would_write_one_file_are_refused(tmp_path: Path) -> None:
-    draw(tmp_path / "in" / "a.png")
-    draw(tmp_path / "in" / "a.v2.bmp")
-    with pytest.raises(InputError, match=r"a\.png and .*a\.v2\.bmp would both write"):
-        find_tasks([tmp_path / "in"], tmp_path / "out")
-
-
-def test_an_image_named_twice_is_segmented_once(tmp_path: Path) -> None:
-    image = draw(tmp_path / "a.png")
-    assert len(find_tasks([image, image], tmp_path / "out")) == 1
-
-
-def test_folders_are_followed_and_truth_is_not(tmp_path: Path) -> None:
-    data = grouped(tmp_path / "data")
-    draw(data / "top.png")
-    draw(data / ".hidden" / "no.png")
-    draw(data / "deep" / "er" / "two.png")
-    out = tmp_path / "out"
-    found = [task.labels.relative_to(out).as_posix() for task in find_tasks([data], out)]
-    assert sorted(found) == [
-        "blood/one_label.tiff", "deep/er/two_label.tiff", "liver/one_label.tiff", "top_label.tiff",
-    ]  # fmt: skip
-    flat = find_tasks([data], out, recursive=False)
-    assert [task.labels for task in flat] == [out / "top_label.tiff"]
-
-
-def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
-    draw(tmp_path / "below" / "a.png")
-    with pytest.raises(InputError, match="--no-recursive"):
-        find_tasks([tmp_path], tmp_path / "out", recursive=False)
-    with pytest.raises(InputError, match="no image in"):
-        find_tasks([tmp_path], tmp_path / "below")
-
-
-def test_a_run_that_is_broken_off_says_what_was_done(tmp_path: Path) -> None:
-    class Impatient:
-        def tile(self, task: Task, done: int, total: int) -> None:
-            """Wait."""
-
-        def file(self, result: FileResult) -> None:
-            raise KeyboardInterrupt
-
-    for name in ("a.png", "b.png"):
-        draw(tmp_path / "in" / name)
-    out = tmp_path / "out"
-    tasks = find_tasks([tmp_path / "in"], out)
-    with pytest.raises(KeyboardInterrupt):
-        segment_files(tasks, out, load_model("classical"), FolderSettings(), Impatient())
-    assert [Path(v["image"]).name for v in record(out)["results"]] == ["a.png"]
-
-
-def test_run_json_is_whole_or_not_there(tmp_path: Path) -> None:
-    class Unwritable:
-        def __str__(self) -> str:
-            raise RuntimeError
-
-    write_run(tmp_path, Clock(), settings={"zoom": 2})
-    with pytest.raises(RuntimeError):
-        write_run(tmp_path, Clock(), settings={"zoom": Unwritable()})
-    assert record(tmp_path)["settings"] == {"zoom": 2}
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"run\.json cannot be written"):
-        write_run(tmp_path / "file", Clock(), settings={})
 
 
 def test_info_says_what_a_file_holds(tmp_path: Path) -> None:
@@ -338,6 +249,14 @@ def test_methods_are_listed() -> None:
     for name in ("classical", "votes"):
         assert name in shown
         assert name in [row["method"] for row in said["methods"]]
+
+
+def test_the_demo_ends_by_saying_where_to_look(tmp_path: Path) -> None:
+    result = run("demo", "-o", tmp_path / "demo", "--model", "classical")
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last == f"look at {(tmp_path / 'demo' / 'index.html').as_uri()}"
+    assert record(tmp_path / "demo")["model"]["name"] == "classical"
 
 
 def test_training_without_torch_says_what_to_install(
@@ -384,26 +303,43 @@ def test_the_program_segments_without_torch(tmp_path: Path) -> None:
     assert record(tmp_path / "out")["command"][0] == "anycell"
 
 
+def on_a_terminal(command: list[str]) -> tuple[str, str]:
+    """Run with stderr on a terminal; what is drawn there, and stdout."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=settings) as process:
+        os.close(theirs)
+        drawn = b""
+        while chunk := read_some(ours):
+            drawn += chunk
+        os.close(ours)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, drawn.decode()
+    return drawn.decode(), said.decode()
+
+
+def read_some(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other side has closed
+        return b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(tmp_path: Path) -> None:
-    image = draw(tmp_path / "a.png")
-    command = [sys.executable, "-m", "anycell", "segment", str(image), "--model", "classical"]
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        done = subprocess.run(
-            [*command, "-o", str(tmp_path / "bar")],
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            check=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        )
-        os.close(theirs)
-        drawn = screen.read(65536).decode()
+    images = [draw(tmp_path / "in" / name) for name in ("a.png", "b.png")]
+    command = [sys.executable, "-m", "anycell", "segment", str(tmp_path / "in")]
+    command += ["--model", "classical"]
+    drawn, said = on_a_terminal([*command, "-o", str(tmp_path / "bar")])
     assert "\x1b[" in drawn
-    assert "1/1" in drawn
-    assert b"\x1b[" not in done.stdout
+    assert "2/2" in drawn
+    assert said.startswith("10 cells in 2 images")
     plain = subprocess.run(
         [*command, "-o", str(tmp_path / "log")], capture_output=True, text=True, check=True
     )
     assert "\x1b[" not in plain.stderr
-    assert plain.stderr.startswith(f"[1/1] {image}: 5 cells in ")
+    for line, number, image in zip(plain.stderr.splitlines(), "12", images, strict=True):
+        assert line.startswith(f"[{number}/2] {image}: 5 cells in ")
+    assert record(tmp_path / "log")["command"][:2] == ["anycell", "segment"]

@@ -137,8 +137,9 @@ def test_names_end_at_the_first_dot(data: Path) -> None:
     assert counts(evaluate(data / "pred", data / "truth", PLAIN))["b/two"] == (2, 0, 0)
 
 
-def test_a_picture_beside_the_label_file_is_not_the_prediction(data: Path) -> None:
-    (data / "pred/b/two.png").write_bytes(b"an overlay")
+def test_pictures_beside_the_label_file_are_not_the_prediction(data: Path) -> None:
+    for ending in ("png", "tif"):
+        (data / f"pred/b/two.{ending}").write_bytes(b"a picture")
     found = evaluate(data / "pred", data / "truth", PLAIN)
     assert counts(found)["b/two"] == (2, 0, 0)
 

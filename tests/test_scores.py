@@ -97,11 +97,12 @@ def test_pooled_keeps_the_rule_for_empty_images() -> None:
 def test_every_group_weighs_the_same() -> None:
     large = summarize("large", [score(9, 1, 1)] * 9)
     small = summarize("small", [score(1, 4, 4), score(1, 0, 0), score(1, 0, 0)])
-    over = mean_over("both", [large, small])
-    assert (over.name, over.images, over.true, over.predicted) == ("both", 12, 97, 97)
-    assert over.mean.f1 == pytest.approx((0.9 + 2.2 / 3) / 2)
-    assert over.median.f1 == pytest.approx((0.9 + 1.0) / 2)
-    assert over.pooled.f1 == pytest.approx((0.9 + 3 / 7) / 2)
+    none = summarize("none", [score(0, 1, 2)])
+    over = mean_over("all three", [large, small, none])
+    assert (over.name, over.images, over.true, over.predicted) == ("all three", 13, 99, 98)
+    assert over.mean.f1 == pytest.approx((0.9 + 2.2 / 3) / 3)
+    assert over.median.f1 == pytest.approx((0.9 + 1.0) / 3)
+    assert over.pooled.f1 == pytest.approx((0.9 + 3 / 7) / 3)
 
 
 def test_thresholds_are_not_mixed() -> None:

@@ -99,8 +99,8 @@ def disks(
 ) -> Labels:
     """Ellipses of random size and direction that may touch but do not overlap.
 
-    Each lies within the larger radius of its centre and is one edge-connected piece;
-    those cut by the edge of the plane as well.
+    Each lies within the larger radius of its centre and is one piece, those cut by the
+    edge of the plane as well.
     """
     rng = np.random.default_rng(seed)
     labels = np.zeros(shape, dtype=np.int32)
@@ -133,7 +133,7 @@ def same_cells(a: Labels, b: Labels) -> bool:
 
 
 def pieces(labels: Labels) -> int:
-    """How many edge-connected pieces there are in all."""
+    """How many connected pieces there are in all; corners connect."""
     from skimage.measure import label
 
-    return int(label(labels, background=0, connectivity=1).max(initial=0))
+    return int(label(labels, background=0, connectivity=2).max(initial=0))

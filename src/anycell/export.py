@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import logging
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from anycell.errors import ModelError
 from anycell.model import FORMAT, load_model
 from anycell.networks import Network
 from anycell.networks.swift import fold
@@ -22,6 +24,8 @@ __all__ = ["export_model"]
 
 CHECK_SIDE = 64
 WORTH_HALVING = 256
+LARGEST_RADIUS = 32
+"""Network pixels; cells are brought to a size below this radius (see ``methods.Recipe``)."""
 
 
 def export_model(
@@ -58,7 +62,7 @@ def export_model(
         "representation": {"name": representation.name, "settings": _settings(representation)},
         "parameters": sum(p.numel() for p in module.parameters()),
         "multiple": network.multiple,
-        "halo": network.reach,
+        "halo": network.reach + LARGEST_RADIUS,
         **about,
     }
     (folder / "model.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
@@ -70,20 +74,26 @@ def _settings(part: object) -> dict[str, Any]:
 
 
 def _onnx(module: nn.Module, multiple: int) -> bytes:
-    sides = {2: "rows", 3: "columns"}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        torch.onnx.export(
+    """Export with any number of tiles of any sides that are a multiple of ``multiple``."""
+    # The exporter warns of functions of torch's own and of torchvision's absence.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    tiles, rows, columns = (torch.export.Dim(name) for name in ("tiles", "rows", "columns"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+        program = torch.onnx.export(
             module,
-            (torch.zeros(1, 3, 4 * multiple, 4 * multiple),),
-            path,
-            dynamo=False,
+            (torch.zeros(2, 3, 4 * multiple, 5 * multiple),),
+            dynamo=True,
             input_names=["image"],
             output_names=["fields"],
-            dynamic_axes={"image": {0: "tiles", **sides}, "fields": {0: "tiles"}},
-            opset_version=17,
+            dynamic_shapes=({0: tiles, 2: multiple * rows, 3: multiple * columns},),
+            opset_version=18,
+            verbose=False,
         )
-        return path.read_bytes()
+    if program is None:
+        raise ModelError("torch exported no graph", hint="pip install torch==2.13.0")
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
 
 
 def _halved(graph: bytes) -> bytes:

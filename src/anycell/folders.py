@@ -19,15 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from anycell.errors import AnycellError, InputError, OutputError, SettingError
-from anycell.files import find_images, label_path, open_image, write_labels, write_overlay
-from anycell.image import Image, Region
+from anycell.files import (
+    display,
+    find_images,
+    label_path,
+    open_image,
+    write_labels,
+    write_overlay,
+)
 from anycell.labels import Labels
-from anycell.normalize import fit_normalization, to_model_channels
-from anycell.runs import Clock, write_run
+from anycell.runs import Clock, make_folder, write_run
 from anycell.segment import segment
 
 if TYPE_CHECKING:
-    from anycell.model import Predictor
+    from anycell.predictor import Predictor
 
 __all__ = ["FileResult", "FolderSettings", "Task", "Watch", "find_tasks", "segment_files"]
 
@@ -226,10 +231,12 @@ def _segment_file(
     try:
         image = open_image(task.image, channels=settings.channels, axes=settings.axes)
         found = segment(image, model, zoom=settings.scale, progress=progress)
-        _make_folder(task.labels.parent)
+        make_folder(task.labels.parent)
         write_labels(found.labels, task.labels)
         if settings.overlay:
-            write_overlay(*_drawing(image, found.labels), task.overlay)
+            side = max(found.labels.shape)
+            picture = display(image, OVERLAY_SIDE if side > OVERLAY_SIDE else None)
+            write_overlay(picture, _small(found.labels, picture.shape[:2]), task.overlay)
     except OutputError:
         raise
     except AnycellError as error:
@@ -239,23 +246,10 @@ def _segment_file(
     return FileResult(task.image, task.labels, "done", cells, time.perf_counter() - began)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be made: {error.strerror}", expected="a folder that may be written to"
-        ) from error
-
-
-def _drawing(image: Image, labels: Labels) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], Labels]:
-    """The image as the model sees it, as bytes, and labels of the same size."""
-    _, height, width = image.shape
-    zoom = min(1.0, OVERLAY_SIDE / max(height, width))
-    pixels = fit_normalization(image).apply(image.read(Region(0, 0, height, width), zoom))
-    shown = np.clip(np.moveaxis(to_model_channels(pixels), 0, -1), 0.0, 1.0)
+def _small(labels: Labels, shape: tuple[int, ...]) -> Labels:
+    """Every so many rows and columns of labels, to go with a smaller picture."""
     rows, columns = (
         ((np.arange(size) + 0.5) * full / size).astype(int)
-        for size, full in zip(shown.shape[:2], labels.shape, strict=True)
+        for size, full in zip(shape, labels.shape, strict=True)
     )
-    return (shown * 255).astype(np.uint8), labels[np.ix_(rows, columns)]
+    return labels[np.ix_(rows, columns)]

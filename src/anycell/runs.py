@@ -7,6 +7,7 @@ image can be traced to a command, a version, a model and its settings.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from anycell.errors import OutputError
+from anycell.files.damage import replacing
 
-__all__ = ["RUN_FILE", "Clock", "peak_memory", "write_run"]
+__all__ = ["RUN_FILE", "Clock", "make_folder", "peak_memory", "write_run"]
 
 RUN_FILE = "run.json"
 
@@ -57,13 +59,13 @@ def write_run(
 ) -> Path:
     """Write ``folder/run.json`` and give its path.
 
-    The file appears whole or not at all: it is written under another name, then renamed.
+    The file appears whole or not at all.
 
     Parameters
     ----------
     folder : made when it does not exist.
     clock : made when the run began.
-    settings : what the run was told; paths are written as text.
+    settings : what the run was told; paths become text, not-a-number becomes null.
     model : its ``name`` and ``hash``, for runs that use one.
     results : one entry per file.
 
@@ -76,9 +78,9 @@ def write_run(
     record = {
         "command": _command(),
         "version": __version__,
-        "model": dict(model) if model is not None else None,
-        "settings": dict(settings),
-        "results": [dict(result) for result in results],
+        "model": model,
+        "settings": settings,
+        "results": list(results),
         "date": clock.date,
         "seconds": round(clock.seconds, 3),
         "peak_memory_bytes": peak_memory(),
@@ -86,21 +88,49 @@ def write_run(
         "python": platform.python_version(),
         "processors": os.cpu_count(),
     }
+    make_folder(folder)
     path = folder / RUN_FILE
-    unfinished = folder / f".{RUN_FILE}.{os.getpid()}"
+    text = json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it, if they are not there.
+
+    Raises
+    ------
+    OutputError : it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-        unfinished.replace(path)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error.strerror}",
+            f"{folder} cannot be made: {error.strerror}",
             expected="a folder that may be written to",
-            hint="-o ANOTHER_FOLDER",
+            hint="another folder after -o",
         ) from error
-    return path
+
+
+def _plain(value: Any) -> Any:
+    """The value in the types of JSON: not-a-number is None, what has no type there is text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
 
 
 def _command() -> list[str]:
     """The command line, its program by name: where it is installed says nothing."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
+    if not sys.argv:
+        return []
+    program = Path(sys.argv[0]).name
+    return ["anycell" if program == "__main__.py" else program, *sys.argv[1:]]

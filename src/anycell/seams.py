@@ -13,9 +13,10 @@ it cut off by the edge of another tile's read is never taken for a cell.
     +-------------------:-------------------+     it, B finds it claimed
                      << : >>  margin
 
-Cells larger than the halo.  No tile sees them whole, so they are put together: a cell
-that is cut by the edge of its tile's read goes on under the number of an earlier cut
-cell, if that number holds at least half of those of its pixels that both tiles saw.
+Cells larger than the halo.  A tile may see only a part of a cell that it keeps, cut by
+the edge of its read.  The cells of later tiles go on under that number if they are the
+same cell where both tiles looked: at least half of what is theirs there is claimed
+under the number, and they make up at least half of what is claimed under it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from anycell.errors import InputError
 from anycell.grid import Tile
 from anycell.image import Region
 from anycell.labels import Labels, boxes
-from anycell.representations.pieces import largest_pieces
+from anycell.pieces import largest_pieces
 
 __all__ = ["ArraySink", "Canvas", "Sink"]
 
@@ -117,7 +118,7 @@ class Canvas:
         held = self._sink.read(region)
         box = boxes(labels) + np.array([region.y0, region.x0] * 2)
         cut = self._is_cut(box, region)
-        go_on = self._continued(labels, held, cut, region)
+        go_on = self._continued(labels, count, held, region)
         owned = self._is_owned(box, tile.core) & (go_on == 0) & _half_free(labels, held)
         owned[0] = False
         fresh = largest_pieces(np.where(owned[labels] & (held == 0), labels, 0))
@@ -158,15 +159,15 @@ class Canvas:
         return cut
 
     def _continued(
-        self, labels: Labels, held: Labels, cut: NDArray[np.bool_], region: Region
+        self, labels: Labels, count: int, held: Labels, region: Region
     ) -> NDArray[np.int32]:
         """For each cell the number under which it goes on; 0 for most."""
-        go_on = np.zeros(len(cut), dtype=np.int32)
-        if not (self._cut and cut.any()):
+        go_on = np.zeros(count + 1, dtype=np.int32)
+        if not self._cut:
             return go_on
-        both = cut[labels] & np.isin(held, list(self._cut))
+        both = (labels > 0) & np.isin(held, list(self._cut))
         pairs, shared = np.unique(np.stack([labels[both], held[both]]), axis=1, return_counts=True)
-        most = np.zeros(len(cut), dtype=np.int64)
+        most = np.zeros(count + 1, dtype=np.int64)
         for (cell, number), pixels in zip(pairs.T.tolist(), shared.tolist(), strict=True):
             seen = np.zeros(labels.shape, dtype=bool)
             for other in self._cut[number]:
@@ -174,6 +175,9 @@ class Canvas:
             agreed = 2 * pixels >= np.count_nonzero(seen & (labels == cell))
             if agreed and pixels > most[cell]:
                 go_on[cell], most[cell] = number, pixels
+        for number in np.unique(go_on[go_on > 0]).tolist():
+            if 2 * most[go_on == number].sum() < np.count_nonzero(held == number):
+                go_on[go_on == number] = 0
         return go_on
 
     def _remember(self, numbers: NDArray[np.int32], region: Region) -> None:
@@ -199,7 +203,7 @@ def _grown(held: Labels, more: Labels) -> Labels:
     from skimage.measure import label
 
     both = np.where(held == 0, more, np.where(np.isin(held, np.unique(more)), held, 0))
-    pieces = label(both, background=0, connectivity=1)
+    pieces = label(both, background=0, connectivity=2)
     touching = np.zeros(int(pieces.max(initial=0)) + 1, dtype=bool)
     touching[pieces[held > 0]] = True
     touching[0] = False

@@ -1,45 +1,36 @@
 """Training: crops in, an averaged model out, exact to resume.
 
-    OUT/last.pt        weights, averaged weights, optimizer, step: all that resuming needs
-    OUT/curves.csv     one row per validation; curves.png beside it
-    OUT/best/          the model folder of the best averaged weights by validation F1
-    OUT/run.json       what was asked for
-
 The rate rises, stays, and falls over the last share of the steps, so a finished run can
-be prolonged: resume ``last.pt`` with more steps.  A step's crops depend on the seed and
-the step alone, so a run that was stopped goes on as if it had not been.
+be prolonged: give it more steps, and it goes on from where it was left.  A step's crops
+depend on the seed and the step alone, so a run that was stopped goes on as if it had
+not been.  What is written is listed in ``checkpoints``.
 """
 
 from __future__ import annotations
 
-import copy
-import csv
 import ctypes
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from anycell.augment import Photometry
 from anycell.batches import Batch, Batches, Cropping
-from anycell.errors import InputError, ModelError, SettingError
-from anycell.export import export_model
-from anycell.methods import METHODS, Recipe, method
+from anycell.checkpoints import State, add_curve, export_best, keep_best, resume, save, start
+from anycell.errors import InputError, SettingError
+from anycell.methods import METHODS, Method, Recipe, method
 from anycell.networks import Network, network
 from anycell.representations import Representation, representation
 from anycell.samples import Sample, find_samples
 from anycell.validation import Validation, validate
 
 __all__ = ["TrainPlan", "Trained", "train"]
-
-CURVES = ("step", "crops", "seconds", "loss", "rate", "f1", "groups")
 
 
 @dataclass(frozen=True)
@@ -83,19 +74,6 @@ class Trained:
     folder: Path
 
 
-@dataclass
-class _State:
-    """What changes during training, and is saved."""
-
-    module: nn.Module
-    averaged: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    best: float = -1.0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-
-
 def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) -> Trained:
     """Train a method, or go on training it.
 
@@ -129,16 +107,19 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
             expected="labels/ beside images/, or a manifest.csv whose column use says train",
         )
     plan.out.mkdir(parents=True, exist_ok=True)
-    state = _start(net, rep, recipe, device)
-    _resume(state, plan, recipe)
+    state = start(made, recipe, device)
+    resume(state, plan.out, made, recipe)
     if state.step < recipe.steps:
         report(f"reading {len(labeled)} labeled images of {len({s.group for s in labeled})} groups")
-        _loop(state, plan, recipe, _Parts(net, rep, labeled, samples, device), report)
+        _loop(state, plan, recipe, _Parts(made, net, rep, labeled, samples, device), report)
+    if state.best >= 0.0:
+        export_best(plan.out, made)
     return Trained(state.step, recipe.steps, state.best, plan.out / "best")
 
 
 @dataclass(frozen=True)
 class _Parts:
+    method: Method
     network: Network
     representation: Representation
     labeled: tuple[Sample, ...]
@@ -147,7 +128,7 @@ class _Parts:
 
 
 def _loop(
-    state: _State, plan: TrainPlan, recipe: Recipe, parts: _Parts, report: Callable[[str], None]
+    state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, report: Callable[[str], None]
 ) -> None:
     """Step until the recipe's end, an interrupt, or ``stop_after``."""
     cropping = Cropping(recipe.side, recipe.crops, (recipe.smallest, recipe.largest))
@@ -164,17 +145,17 @@ def _loop(
                 report(_judge(state, plan, recipe, parts, check))
             elif state.step % 100 == 0:
                 pace = (state.step - first) * recipe.crops / (time.monotonic() - began)
-                report(f"step {state.step}: loss {_recent(state):.4f}, {pace:.1f} crops/s")
+                report(f"step {state.step}: loss {state.recent:.4f}, {pace:.1f} crops/s")
             if last or state.step % plan.save_every == 0:
-                _save(state, plan, recipe)
+                save(state, plan.out, parts.method, recipe)
             if plan.stop_after is not None and time.monotonic() - began > plan.stop_after:
                 break
     except KeyboardInterrupt:
         report(f"interrupted at step {state.step}; the same command goes on from here")
-    _save(state, plan, recipe)
+    save(state, plan.out, parts.method, recipe)
 
 
-def _step(state: _State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
+def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
     """One step: forward, backward, clip, update, average."""
     device = parts.device
     images = batch.images.to(device, non_blocking=True).contiguous(
@@ -235,7 +216,7 @@ def _alone(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _judge(state: _State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: Validation) -> str:
+def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: Validation) -> str:
     """Validate the averaged model, write the curves, keep the best."""
     scores = validate(state.averaged, parts.network, parts.representation, check)
     mean = sum(scores.values()) / max(1, len(scores))
@@ -243,12 +224,12 @@ def _judge(state: _State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check:
         "step": state.step,
         "crops": state.step * recipe.crops,
         "seconds": round(state.seconds),
-        "loss": round(_recent(state), 5),
+        "loss": round(state.recent, 5),
         "rate": f"{_rate(state.step - 1, recipe):.3g}",
         "f1": round(mean, 4),
         "groups": json.dumps({g: round(v, 3) for g, v in scores.items()}),
     }
-    _add_curve(plan.out / "curves.csv", row)
+    add_curve(plan.out / "curves.csv", row)
     note = ""
     if mean > state.best:
         state.best = mean
@@ -260,95 +241,9 @@ def _judge(state: _State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check:
             "images": len(parts.labeled),
             "validation": {"f1@0.5": scores, "images_per_group": plan.validate_images},
         }
-        module = copy.deepcopy(state.averaged)
-        export_model(module, parts.network, parts.representation, about, plan.out / "best")
+        keep_best(state, plan.out, about)
         note = ", the best so far"
-    return f"step {state.step}: loss {_recent(state):.4f}, validation F1@0.5 {mean:.4f}{note}"
-
-
-def _add_curve(path: Path, row: dict[str, Any]) -> None:
-    """Add a row, dropping rows of a future that a resumed run has not reached again."""
-    from anycell.curves import plot_curves
-
-    rows = []
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
-    rows.append({k: str(v) for k, v in row.items()})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CURVES)
-        writer.writeheader()
-        writer.writerows(rows)
-    plot_curves(rows, path.with_suffix(".png"))
-
-
-def _recent(state: _State) -> float:
-    return sum(state.losses) / max(1, len(state.losses))
-
-
-def _start(net: Network, rep: Representation, recipe: Recipe, device: torch.device) -> _State:
-    """Untrained weights from the recipe's seed."""
-    torch.manual_seed(recipe.seed)
-    module = net.build(3, rep.channels, rep.stride).to(device)
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": weights, "weight_decay": recipe.decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=recipe.rate,
-    )
-    averaged = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
-    return _State(module, averaged, optimizer)
-
-
-def _save(state: _State, plan: TrainPlan, recipe: Recipe) -> None:
-    """Write the checkpoint beside its place, then move it there."""
-    path = plan.out / "last.pt"
-    content = {
-        "method": plan.method,
-        "recipe": asdict(recipe),
-        "module": state.module.state_dict(),
-        "averaged": state.averaged.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "step": state.step,
-        "best": state.best,
-        "seconds": state.seconds,
-        "losses": state.losses,
-    }
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
-
-
-def _resume(state: _State, plan: TrainPlan, recipe: Recipe) -> None:
-    """Go on from ``last.pt`` if there is one."""
-    path = plan.out / "last.pt"
-    if not path.is_file():
-        return
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different class for each kind of damage
-        raise ModelError(
-            f"{path} cannot be read: {error}", hint="delete it to start anew"
-        ) from error
-    free = {"steps", "cool_down", "rate", "warm_up"}
-    asked = {"method": plan.method, **{k: v for k, v in asdict(recipe).items() if k not in free}}
-    found = {"method": saved["method"], **saved["recipe"]}
-    other = [f"{k} {found[k]} (asked: {v})" for k, v in asked.items() if found[k] != v]
-    if other:
-        raise ModelError(
-            f"{plan.out} holds a run with {', '.join(other)}",
-            expected="the same method and recipe; steps and rate may differ",
-            hint="another output folder",
-        )
-    state.module.load_state_dict(saved["module"])
-    state.averaged.load_state_dict(saved["averaged"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.step, state.best = saved["step"], saved["best"]
-    state.seconds, state.losses = saved["seconds"], list(saved["losses"])
+    return f"step {state.step}: loss {state.recent:.4f}, validation F1@0.5 {mean:.4f}{note}"
 
 
 def _device(name: str) -> torch.device:

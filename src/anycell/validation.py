@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from anycell.export import LARGEST_RADIUS
 from anycell.files import open_image, read_labels
 from anycell.image import Image
 from anycell.labels import Labels
@@ -57,7 +58,7 @@ class TorchPredictor:
         self.device = next(module.parameters()).device
         self.module = fold(copy.deepcopy(module)).to(self.device)
         self.representation = representation
-        self.halo = network.reach
+        self.halo = network.reach + LARGEST_RADIUS
         self.multiple = network.multiple
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:

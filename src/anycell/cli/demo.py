@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anycell.cli.screen import Json, Quiet
+from anycell.cli.screen import Json, Progress, Quiet, counted, show_json
 
 __all__ = ["Demo"]
 
@@ -18,9 +18,27 @@ class Demo:
     """Segment real and simulated images of every kind and write a page to look at."""
 
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("demo_out")
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name or folder of a model; by default the one in the package."),
+    ] = None
     quiet: Quiet = False
     json: Json = False
 
     def run(self) -> int:
         """Make the folder and say where to look."""
-        raise NotImplementedError
+        from anycell.demo import demo
+        from anycell.model import default_model, load_model
+
+        model = default_model() if self.model is None else load_model(self.model)
+        with Progress("images", quiet=self.quiet or self.json) as progress:
+            found = demo(self.out, model, progress.step)
+        page = found.page.resolve()
+        if self.json:
+            show_json({"page": page, "images": [asdict(row) for row in found.rows]})
+        elif not self.quiet:
+            cells = sum(row.cells for row in found.rows)
+            images = counted(len(found.rows), "image")
+            print(f"{counted(cells, 'cell')} in {images}, {found.seconds:.0f} s")
+            print(f"look at {page.as_uri()}")
+        return 0

@@ -19,7 +19,16 @@ from anycell.errors import AnycellError
 if TYPE_CHECKING:
     from anycell.folders import FileResult, Task
 
-__all__ = ["FileProgress", "Json", "Progress", "Quiet", "show_error", "show_json", "show_table"]
+__all__ = [
+    "FileProgress",
+    "Json",
+    "Progress",
+    "Quiet",
+    "counted",
+    "show_error",
+    "show_json",
+    "show_table",
+]
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -57,8 +66,13 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
+def counted(number: int, what: str) -> str:
+    """A number and its noun, in the plural when there is not one of it."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class Progress:
-    """A bar on a terminal, nothing elsewhere; draws between enter and exit."""
+    """A bar on a terminal, drawn between enter and exit; plain lines elsewhere."""
 
     def __init__(self, what: str, *, total: int | None = None, quiet: bool) -> None:
         self.quiet = quiet
@@ -83,13 +97,14 @@ class Progress:
 
     def step(self, done: int, total: int, name: str) -> None:
         """Note that ``done`` of ``total`` things are done, the last one called ``name``."""
-        del name
         if self.bar and self.task is not None:
             self.bar.update(self.task, completed=done, total=total)
+        elif not self.quiet:
+            print(f"[{done}/{total}] {name}", file=sys.stderr, flush=True)
 
 
 class FileProgress(Progress):
-    """Shows how far a run over many files has come; a line per file where no bar is."""
+    """Shows how far a run over many files has come, and within a file."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         super().__init__("files", total=total, quiet=quiet)
@@ -105,7 +120,8 @@ class FileProgress(Progress):
     def file(self, result: FileResult) -> None:
         """Say what became of a file."""
         self.count += 1
-        self.step(self.count, self.total, result.image.name)
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, completed=self.count)
         if self.quiet and result.error is None:
             return
         line = f"[{self.count}/{self.total}] {result.image}: {_outcome(result)}"
@@ -120,7 +136,7 @@ def _outcome(result: FileResult) -> str:
         return "failed\n    " + str(result.error).replace("\n", "\n    ")
     if result.status == "skipped":
         return "skipped, its results are there"
-    return f"{result.cells:,} cells in {result.seconds:.1f} s"
+    return f"{counted(result.cells or 0, 'cell')} in {result.seconds:.1f} s"
 
 
 def _bar() -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anycell.cli.screen import FileProgress, Json, Quiet, show_json
+from anycell.cli.screen import FileProgress, Json, Quiet, counted, show_json
 
 if TYPE_CHECKING:
     from anycell.folders import FileResult
@@ -27,7 +27,7 @@ class Segment:
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
     model: Annotated[
         str | None,
-        typer.Option(help="Name or file of a model; by default the one in the package."),
+        typer.Option(help="Name or folder of a model; by default the one in the package."),
     ] = None
     channels: Annotated[
         str | None, typer.Option(help="Channels to use, by name or number, as in DAPI,2.")
@@ -84,7 +84,7 @@ class Segment:
         done = [result for result in results if result.status == "done"]
         cells = sum(result.cells or 0 for result in done)
         skipped = len(results) - len(done) - len(failed)
-        parts = [f"{cells:,} cells in {len(done)} images -> {self.out}"]
+        parts = [f"{counted(cells, 'cell')} in {counted(len(done), 'image')} -> {self.out}"]
         parts += [f"{skipped} skipped"] if skipped else []
         parts += [f"{len(failed)} failed"] if failed else []
         print(", ".join(parts))

@@ -81,7 +81,7 @@ class Train:
         asked: dict[str, int | float] = {}
         for setting in self.recipe or []:
             name, _, text = setting.partition("=")
-            kind = type(getattr(recipe, name, 0.0))
+            kind = int if isinstance(getattr(recipe, name, 0.0), int) else float
             try:
                 asked[name] = kind(text)
             except ValueError as error:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.errors import FormatError
 from anycell.image import Pixels
 
 __all__ = ["invert", "look_up", "rgb_of_inks", "rgb_of_ycbcr"]
@@ -24,13 +23,7 @@ def look_up(numbers: Pixels, palette: NDArray[np.uint16]) -> Pixels:
 
 
 def invert(pixels: Pixels) -> Pixels:
-    """Turn light into dark for images that store white as 0."""
-    if pixels.dtype.kind not in "bu":
-        raise FormatError(
-            f"white stored as 0 in samples of type {pixels.dtype}",
-            expected="whole numbers from 0 up",
-            hint="save it with black as 0",
-        )
+    """Turn light into dark for images of whole numbers from 0 up that store white as 0."""
     inverted: Pixels = np.invert(pixels)
     return inverted
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anycell.errors import InputError
 from anycell.files.damage import replacing
 from anycell.image import Image, Pixels, Region
-from anycell.labels import Labels, as_labels
+from anycell.labels import Labels, as_labels, relabel
 
 __all__ = ["display", "overlay", "write_overlay"]
 
@@ -64,17 +64,16 @@ def overlay(display_rgb: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.
     ------
     InputError : a picture and labels of different sizes.
     """
-    cells = as_labels(labels)
+    cells = relabel(as_labels(labels))
     if display_rgb.ndim != 3 or display_rgb.shape != (*cells.shape, 3):
         raise InputError(
             f"a picture of shape {display_rgb.shape} and labels of shape {cells.shape}",
             expected="rows x columns x 3, and the same rows x columns",
         )
-    numbers, ranks = np.unique(cells[_outlines(cells)], return_inverse=True)
     out = display_rgb.copy()
-    if numbers.size:
-        hues = _hues(cells, numbers)
-        out[_outlines(cells)] = _palette(int(hues.max()) + 1)[hues[ranks.ravel()]]
+    where = np.nonzero(_outlines(cells))
+    hues = _hues(cells)
+    out[where] = _palette(int(hues.max()) + 1)[hues[cells[where]]]
     return out
 
 
@@ -135,8 +134,8 @@ def _paint(
     light = np.zeros((*pixels.shape[1:], 3), np.float32)
     for plane, dark, bright, ink in zip(pixels, low, high, inks, strict=True):
         span = float(bright - dark) or 1.0
-        shown = np.clip((np.nan_to_num(plane.astype(np.float32)) - dark) / span, 0, 1)
-        light += shown[..., None] * ink
+        real = np.nan_to_num(plane.astype(np.float32), nan=dark, posinf=bright, neginf=dark)
+        light += np.clip((real - dark) / span, 0, 1)[..., None] * ink
     shades: NDArray[np.uint8] = np.rint(np.minimum(light, 1) * 255).astype(np.uint8)
     return shades
 
@@ -154,32 +153,32 @@ def _outlines(cells: Labels) -> NDArray[np.bool_]:
     return marked
 
 
-def _neighbors(cells: Labels) -> NDArray[np.int32]:
-    """Give the pairs of neighboring cells, once each: pairs x 2, the lower number first."""
+def _neighbors(cells: Labels) -> NDArray[np.int64]:
+    """Give the pairs of neighboring cells, once each: the higher numbers, then the lower."""
     height, width = cells.shape
-    pairs = [np.empty((0, 2), np.int32)]
+    count = int(cells.max(initial=0)) + 1
+    keys = [np.empty(0, np.int64)]
     for dy, dx in _NEAR:
         here = cells[: max(height - dy, 0), max(-dx, 0) : width - max(dx, 0)]
         there = cells[dy:, max(dx, 0) : width - max(-dx, 0)]
         both = (here != there) & (here > 0) & (there > 0)
-        pairs.append(np.unique(np.sort(np.stack([here[both], there[both]], 1)), axis=0))
-    return np.unique(np.concatenate(pairs), axis=0)
+        one, other = here[both], there[both]
+        key = np.maximum(one, other).astype(np.int64) * count + np.minimum(one, other)
+        keys.append(key[np.diff(key, prepend=-1) != 0])  # runs go before the costly sort
+    return np.stack(np.divmod(np.unique(np.concatenate(keys)), count))
 
 
-def _hues(cells: Labels, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Color the map: for each number the hue that comes next and no neighbor has."""
-    ranks = np.searchsorted(numbers, _neighbors(cells))
-    ranks = ranks[np.lexsort((ranks[:, 0], ranks[:, 1]))]
-    starts = np.searchsorted(ranks[:, 1], np.arange(len(numbers) + 1))
-    hues = np.arange(len(numbers)) * 5 % _HUES
-    lower = ranks[:, 0]
+def _hues(cells: Labels) -> NDArray[np.int64]:
+    """Color the map: for each number 0..max the hue that comes next and no neighbor has."""
+    higher, lower = _neighbors(cells)
+    count = int(cells.max(initial=0)) + 1
+    hues = np.arange(count) * 5 % _HUES
+    starts = np.searchsorted(higher, np.arange(count + 1))
     for i in np.flatnonzero(np.diff(starts)):
-        taken = {int(hues[j]) for j in lower[starts[i] : starts[i + 1]]}
-        wanted = int(hues[i])
-        free = (h for h in range(wanted, wanted + _HUES) if h % _HUES not in taken)
-        hue = next(free, None)
-        more = (h for h in range(_HUES, _HUES + len(taken) + 1) if h not in taken)
-        hues[i] = hue % _HUES if hue is not None else next(more)
+        taken = set(hues[lower[starts[i] : starts[i + 1]]].tolist())
+        turns = ((int(hues[i]) + step) % _HUES for step in range(_HUES))
+        finer = range(_HUES, _HUES + len(taken) + 1)
+        hues[i] = next(hue for hue in (*turns, *finer) if hue not in taken)
     return hues
 
 

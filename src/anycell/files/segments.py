@@ -30,6 +30,7 @@ from anycell.image import Pixels
 
 __all__ = ["Plane", "Planes", "SegmentCache", "Tiling", "read_flat"]
 
+_ROWS, _COLUMNS = 1, 2  # places in Tiling.shape
 CACHE_BYTES = 256 * 2**20
 """A row of 640-pixel tiles over 100,000 pixels of 8-bit color is 190 MB of strips."""
 
@@ -118,14 +119,21 @@ class Planes:
         numbers = [np.arange(n)[pick] for n, pick in zip(self.shape, index, strict=True)]
         lengths = [len(v) for v in numbers]
         inner: list[NDArray[np.intp]] = [np.arange(1)] * 4
-        for place, wanted in zip(self.places, numbers[self.outer :], strict=True):
+        chosen: list[slice | NDArray[np.intp]] = [slice(None)] * (len(self.shape) - self.outer)
+        for axis, place in enumerate(self.places):
+            wanted = numbers[self.outer + axis]
+            if place in (_ROWS, _COLUMNS) and (np.diff(wanted) != 1).any():
+                # Channels along the rows of a page: read all between, then choose.
+                chosen[axis] = wanted - wanted.min()
+                wanted = np.arange(wanted.min(), wanted.max() + 1)
             if place is not None:
                 inner[place] = wanted
+        across = [1 if place is None else len(inner[place]) for place in self.places]
         out = np.empty(lengths, self.tiling.dtype)
         pages = np.arange(len(self.pages)).reshape(self.shape[: self.outer])
         for at in itertools.product(*(range(n) for n in lengths[: self.outer])):
             page = int(pages[tuple(v[i] for v, i in zip(numbers, at, strict=False))])
-            out[at] = self._read_page(page, inner).reshape(lengths[self.outer :])
+            out[at] = self._read_page(page, inner).reshape(across)[tuple(chosen)]
         return out
 
     def _read_page(self, page: int, inner: list[NDArray[np.intp]]) -> Pixels:

@@ -88,7 +88,7 @@ def as_image(
         raise SettingError(
             f"{path.name} has no level {level}",
             expected=f"0 to {len(source.shapes) - 1}, 0 being full resolution",
-            hint="--level 0",
+            hint="level 0",
         )
     shapes = source.shapes
     layout = resolve(shapes[0], source.axes, axes, path.name)

@@ -185,7 +185,8 @@ def _conversion(series: TiffPageSeries, path: Path) -> Conversion | None:
     page = series.keyframe
     kind, dtype = page.photometric, page_dtype(page)
     if kind == _WHITE_IS_ZERO and dtype.kind in "bu":
-        return Conversion(invert, dtype)
+        # A mask of one bit per pixel keeps its meaning: tifffile marks all of them so.
+        return Conversion(invert, dtype) if dtype.kind == "u" else None
     if kind == _PALETTE:
         # ImageJ and OME keep a table of display colors here; their numbers are intensities.
         if series.kind in ("imagej", "ome") or page.colormap is None:

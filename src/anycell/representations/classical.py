@@ -63,7 +63,7 @@ class Classical:
         from skimage.feature import peak_local_max
         from skimage.segmentation import watershed
 
-        from anycell.representations.pieces import tidy
+        from anycell.pieces import tidy
 
         foreground = self._filled(outputs[0, : shape[0], : shape[1]] > 0)
         if not foreground.any():

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.geodesic import ancestors, find_cells
 from anycell.labels import Labels, areas
 from anycell.representations import LOGIT, Fields
-from anycell.representations.geodesic import ancestors, find_cells
 from anycell.turns import Turn
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ __all__ = ["Votes"]
 UNIT = 8.0
 TYPICAL = 12.0
 CONTACT_WEIGHT = 3.0
+STILL_FAR = 3.0
+LONGEST_WAY = 5
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,40 @@ class Votes:
         return out
 
     def loss(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        """Sum of five losses; votes and sizes weigh each cell alike, whatever its area."""
-        from anycell.representations.votes_loss import votes_loss
+        """Sum the losses of the planes; votes and sizes weigh each cell alike.
 
-        return votes_loss(outputs, targets, weight, unit=UNIT, contact_weight=CONTACT_WEIGHT)
+        Cross-entropy and soft Dice on the foreground, Laplace likelihood of the votes
+        under their own predicted scale, Huber on two composed votes (contraction),
+        cross-entropy on contact, L1 on log size.
+        """
+        from torch.nn.functional import huber_loss
+
+        from anycell.losses import blocks_of, cross_entropy, follow, soft_dice, weighted
+
+        outputs = outputs.float()
+        valid = blocks_of(weight, self.stride)
+        known = (valid.amin(dim=1, keepdim=True) > 0).float()
+        contact = (targets[:, 6:7] > 0).float()
+        near = 1.0 + (CONTACT_WEIGHT - 1.0) * contact
+        cell = targets[:, 11:12] * known * near
+        truth = (targets[:, :4] > 0).float()
+        votes, scale = outputs[:, 4:6], outputs[:, 8:9].clamp(-3.0, 4.0)
+        error = (votes - targets[:, 4:6]).abs().sum(dim=1, keepdim=True) * UNIT
+        twice = votes + follow(votes, votes * UNIT)
+        bent = huber_loss(twice, targets[:, 9:11], reduction="none", delta=2.0 / UNIT)
+        return (
+            2.0 * cross_entropy(outputs[:, :4], truth, valid * near)
+            + soft_dice(outputs[:, :4], truth, valid)
+            + 0.2 * weighted(error * (-scale).exp() + 2.0 * scale, cell)
+            + 0.2 * weighted(error, cell)
+            + 0.1 * weighted(bent.sum(dim=1, keepdim=True) * UNIT, cell)
+            + 0.3 * cross_entropy(outputs[:, 6:7], contact, known * (1.0 + 4.0 * contact))
+            + 0.2 * weighted((outputs[:, 7:8] - targets[:, 7:8]).abs(), cell)
+        )
 
     def decode(self, outputs: Fields, shape: tuple[int, int]) -> Labels:
         """Compose the votes, gather the sinks, and paint the cells at full resolution."""
-        from anycell.representations.pieces import tidy
+        from anycell.pieces import tidy
 
         logit = float(np.log(self.threshold / (1.0 - self.threshold)))
         fine = outputs[:4] > logit
@@ -119,6 +147,15 @@ class Votes:
         successor[place] = target
         for _ in range(self.doublings):
             target = successor[target]
+            successor[place] = target
+        # In a cell longer than the votes so far, the sinks themselves still move on.
+        for _ in range(LONGEST_WAY):
+            onward = successor[target]
+            step_y, step_x = np.subtract(np.divmod(onward, width), np.divmod(target, width))
+            moving = np.hypot(step_y, step_x) > STILL_FAR
+            if not moving.any():
+                break
+            target = np.where(moving, onward, target)
             successor[place] = target
         return target
 

@@ -8,12 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.labels import Labels, areas, centroids
-from anycell.simulation.noise import Field, Shape, blur, choice, log_uniform
-from anycell.simulation.optics import illumination
-from anycell.simulation.places import Crowd, adherent, blobs, ripple, scatter
-from anycell.simulation.shapes import Bodies, Layout, lay_out, warp_field
+from anycell.simulate.noise import Field, Shape, blur, choice, log_uniform
+from anycell.simulate.optics import illumination
+from anycell.simulate.places import Crowd, adherent, blobs, ripple, scatter
+from anycell.simulate.shapes import Bodies, Layout, lay_out, warp_field
 
-__all__ = ["Rendered", "animal_cells", "contacts", "exposed", "granules", "nuclei", "spread_to"]
+__all__ = [
+    "Rendered",
+    "animal_cells",
+    "contacts",
+    "exposed",
+    "granules",
+    "nuclei",
+    "scale_for",
+    "scaled",
+]
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def animal_cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Lay
         float(rng.uniform(0, 1)),
     )
     center = scatter(rng, shape, diameter, crowd)
-    bodies = adherent(rng, center, diameter, choice(rng, 0.3, 1.5, 2.5))
+    bodies = adherent(rng, center, diameter, choice(rng, 0.0, 0.7, 2.0))
     size = max(3.0, log_uniform(rng, 0.15, 0.8) * diameter)
     warp = warp_field(rng, shape, choice(rng, 0.05, 0.12, 0.22) * size, size)
     return lay_out(bodies, shape, warp=warp)
@@ -102,15 +111,20 @@ def contacts(layout: Layout, width: float) -> Field:
     line[:, :-1] += labels[:, :-1] != labels[:, 1:]
     sigma = width / 2
     # A line of one pixel, blurred, peaks at 1 / (sqrt(2 pi) sigma).
-    peak = 1 / max(1.0, np.sqrt(2 * np.pi) * sigma)
-    return np.minimum(1, blur(np.minimum(line, 1), sigma) / np.float32(peak))
+    gain = np.float32(max(1.0, np.sqrt(2 * np.pi) * sigma))
+    return np.asarray(np.minimum(1, blur(np.minimum(line, 1), sigma) * gain), dtype=np.float32)
 
 
-def spread_to(values: Field, where: NDArray[np.bool_], target: float) -> Field:
-    """Scale a field so that the 98th percentile of its magnitude inside a mask is target."""
+def scale_for(values: Field, where: NDArray[np.bool_], target: float) -> np.float32:
+    """The factor that brings the 98th percentile of a magnitude inside a mask to target."""
     chosen = np.abs(values[where])
     top = float(np.quantile(chosen, 0.98)) if chosen.size else 0.0
-    return values * np.float32(target / max(top, 1e-6))
+    return np.float32(target / max(top, 1e-6))
+
+
+def scaled(values: Field, where: NDArray[np.bool_], target: float) -> Field:
+    """A field times :func:`scale_for`."""
+    return values * scale_for(values, where, target)
 
 
 def exposed(

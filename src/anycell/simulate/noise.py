@@ -69,7 +69,9 @@ def grain(rng: np.random.Generator, shape: Shape, sigma: float) -> Field:
     return noise * np.float32(max(1.0, 2 * np.sqrt(np.pi) * sigma))
 
 
-def waves(rng: np.random.Generator, points: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+def waves(
+    rng: np.random.Generator, points: NDArray[np.float64], scale: float
+) -> NDArray[np.float64]:
     """A smooth random function at scattered points (n, 2): a sum of eight plane waves.
 
     Wavelengths lie between ``scale`` and four times that; variance 1.
@@ -89,5 +91,7 @@ def _spline(size: int, scale: float) -> Field:
     near = 2 / 3 - away**2 + away**3 / 2
     far = np.maximum(0.0, 2.0 - away) ** 3 / 6
     out = np.zeros((size, int(first[-1]) + 4), dtype=np.float32)
-    out[np.arange(size)[:, None], first[:, None] + np.arange(4)[None]] = np.where(away < 1, near, far)
+    out[np.arange(size)[:, None], first[:, None] + np.arange(4)[None]] = np.where(
+        away < 1, near, far
+    )
     return out

@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.simulation.noise import Field
-from anycell.simulation.scene import Rendered
+from anycell.simulate.noise import Field
+from anycell.simulate.scene import Rendered
 
 __all__ = ["sense"]
 

@@ -1,6 +1,6 @@
 """Simulated microscopy: random images with exact labels, one door for all modalities.
 
-Shapes are drawn first (:mod:`anycell.simulation.shapes`), then given an optical path,
+Shapes are drawn first (:mod:`anycell.simulate.shapes`), then given an optical path,
 absorption or density of label, imaged, and sensed.  Method and sources: docs/simulation.md.
 """
 
@@ -91,12 +91,12 @@ def simulate(
     """
     from scipy import fft
 
-    from anycell.simulation.scene import Rendered
-    from anycell.simulation.sensor import sense
+    from anycell.simulate.scene import Rendered
+    from anycell.simulate.sensor import sense
 
     if modality not in MODALITIES:
         raise unknown_name("modality", modality, MODALITIES)
-    if len(shape) != 2 or min(shape) < 1:
+    if min(shape) < 1:
         raise SettingError(f"shape {shape}", expected="rows and columns, at least 1 each")
     if not 4 <= diameter <= 400:
         raise SettingError(f"diameter {diameter}", expected="4 .. 400 pixels")
@@ -104,18 +104,21 @@ def simulate(
         raise SettingError(f"seed {seed}", expected="0 or more")
     module, _, name = MODALITIES[modality].render.partition(":")
     render: Callable[[np.random.Generator, tuple[int, int], float], Rendered]
-    render = getattr(import_module(f"anycell.simulation.{module}"), name)
+    render = getattr(import_module(f"anycell.simulate.{module}"), name)
     # Cells are cut by the edge as in life, and the optics' edges lie outside the picture.
     margin = int(np.clip(0.6 * diameter, 8, 64))
     canvas = tuple(fft.next_fast_len(side + 2 * margin) for side in shape)
     crop = (slice(margin, margin + shape[0]), slice(margin, margin + shape[1]))
-    for attempt in range(8):
-        rng = np.random.default_rng([seed, zlib.crc32(modality.encode()), attempt])
-        rendered = render(rng, canvas, float(diameter))
-        labels = _visible(rendered.labels[crop])
+    key = (seed, zlib.crc32(modality.encode()))
+    rng = np.random.default_rng(key)
+    rendered = render(rng, canvas, float(diameter))
+    for attempt in range(1, 8):
         # A sparse scene can miss the picture; a small picture may have no cell for good.
-        if labels.any():
+        if rendered.labels[crop].any():
             break
+        rng = np.random.default_rng((*key, attempt))
+        rendered = render(rng, canvas, float(diameter))
+    labels = _visible(rendered.labels[crop])
     return Simulated(sense(rng, rendered, crop), rendered.channels, labels, modality)
 
 

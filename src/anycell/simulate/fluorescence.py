@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from anycell.simulation.noise import Field, Shape, blur, choice, field, fractal, log_uniform
-from anycell.simulation.places import Crowd, blobs, scatter
-from anycell.simulation.scene import Rendered, animal_cells, contacts, exposed, granules, nuclei
-from anycell.simulation.shapes import Layout, lay_out, warp_field
+from anycell.simulate.noise import Field, Shape, blur, choice, field, fractal, log_uniform
+from anycell.simulate.places import Crowd, blobs, scatter
+from anycell.simulate.scene import Rendered, animal_cells, contacts, exposed, granules, nuclei
+from anycell.simulate.shapes import Layout, lay_out, warp_field
 
 __all__ = ["cells", "nuclei_only", "tissue"]
 
@@ -66,12 +67,15 @@ def _chromatin(rng: np.random.Generator, layout: Layout, diameter: float) -> Fie
     return out
 
 
-def _expression(rng: np.random.Generator, count: int, spread: float) -> np.ndarray:  # type: ignore[type-arg]
+def _expression(rng: np.random.Generator, count: int, spread: float) -> NDArray[np.float64]:
     """Brightness per cell (n,), log-normal, median 1, held above 0.25 so that it is seen."""
-    return np.clip(np.exp(rng.normal(0, spread, count)), 0.25, 4.0)
+    out: NDArray[np.float64] = np.clip(np.exp(rng.normal(0, spread, count)), 0.25, 4.0)
+    return out
 
 
-def _through_focus(rng: np.random.Generator, stain: Field, layout: Layout, diameter: float) -> Field:
+def _through_focus(
+    rng: np.random.Generator, stain: Field, layout: Layout, diameter: float
+) -> Field:
     """Blur by the microscope, and more for the cells that lie out of focus."""
     sharp = blur(stain, max(0.5, 0.03 * diameter * log_uniform(rng, 0.5, 2.0)))
     share = choice(rng, 0.0, 0.0, 0.3)
@@ -94,7 +98,8 @@ def _glow(rng: np.random.Generator, stain: Field, shape: Shape, diameter: float)
 def _nuclei_of(rng: np.random.Generator, layout: Layout) -> Field:
     """Nuclei inside the cells as a soft-edged mask, 0..1, centre higher than rim."""
     share = float(rng.uniform(0.4, 0.75))
-    return np.minimum(1, 2.5 * layout.draw(nuclei(rng, layout, share, wander=0.06)))
+    soft = layout.draw(nuclei(rng, layout, share, wander=0.06))
+    return np.asarray(np.minimum(1, 2.5 * soft), dtype=np.float32)
 
 
 def _marker(rng: np.random.Generator, layout: Layout, core: Field, diameter: float) -> Field:
@@ -105,7 +110,9 @@ def _marker(rng: np.random.Generator, layout: Layout, core: Field, diameter: flo
     rim = contacts(layout, width)
     body = body * (1 - np.float32(rng.uniform(0.15, 0.8)) * rim)
     mix = rng.dirichlet([0.6, 0.6, 0.3])
-    texture = 1 + np.clip(fractal(rng, shape, 0.25 * diameter + 1, 4) * rng.uniform(0, 0.5), -0.9, 2)
+    texture = 1 + np.clip(
+        fractal(rng, shape, 0.25 * diameter + 1, 4) * rng.uniform(0, 0.5), -0.9, 2
+    )
     fibres = np.abs(field(rng, shape, 2.0 + 0.03 * diameter)) ** 2 * layout.dome(0.4)
     density = mix[0] * body * texture + 1.2 * mix[1] * rim + 0.5 * mix[2] * fibres
     density = density + 0.12 * layout.dome(0.3)
@@ -123,7 +130,9 @@ def _two_or_more(
     psf = max(0.5, 0.025 * diameter * log_uniform(rng, 0.6, 2.0))
     stained = blur(marker * layout.per_cell(bright), psf)
     stained = stained + _glow(rng, marker, shape, diameter)
-    grain = 1 + np.clip(fractal(rng, shape, 0.12 * diameter + 1, 3) * rng.uniform(0.05, 0.3), -0.8, 2)
+    grain = 1 + np.clip(
+        fractal(rng, shape, 0.12 * diameter + 1, 3) * rng.uniform(0.05, 0.3), -0.8, 2
+    )
     dna = core * grain * layout.per_cell(_expression(rng, layout.count, 0.3))
     dna = blur(np.asarray(dna, dtype=np.float32), psf) + _glow(rng, core, shape, diameter)
     kind = rng.choice(["one", "two", "three"], p=[0.25, 0.45, 0.3])

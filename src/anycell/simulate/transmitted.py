@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from anycell.simulation.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
-from anycell.simulation.optics import defocus, dust, illumination, phase_contrast, relief
-from anycell.simulation.scene import Rendered, animal_cells, contacts, granules, nuclei, spread_to
-from anycell.simulation.shapes import Layout
+from anycell.simulate.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
+from anycell.simulate.optics import defocus, dust, illumination, phase_contrast, relief
+from anycell.simulate.scene import (
+    Rendered,
+    animal_cells,
+    contacts,
+    granules,
+    nuclei,
+    scale_for,
+    scaled,
+)
+from anycell.simulate.shapes import Layout
 
 __all__ = ["brightfield", "dic", "phase", "quantitative_phase"]
 
@@ -21,8 +29,7 @@ def dic(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     slope_y, slope_x = np.gradient(path)
     slope = np.sin(angle) * slope_y + np.cos(angle) * slope_x
     strength = log_uniform(rng, 0.35, 1.7)
-    steepest = float(np.quantile(np.abs(slope[layout.inside]), 0.97))
-    path = path * np.float32(strength / max(steepest, 1e-6))
+    path = path * scale_for(slope, layout.inside, strength)
     rough = fractal(rng, shape, log_uniform(rng, 2, 12)) * log_uniform(rng, 0.01, 0.12)
     seen = relief(path + rough * np.float32(strength), angle, float(rng.uniform(1.1, 2.0)), shear)
     seen = blur(seen, float(rng.uniform(0.3, 0.9)))
@@ -33,7 +40,7 @@ def phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Phase contrast: dark cells with bright halos, thick round ones bright."""
     layout = animal_cells(rng, shape, diameter)
     path = _optical_path(rng, layout, diameter)
-    path = spread_to(path, layout.inside, log_uniform(rng, 0.5, 1.4))
+    path = scaled(path, layout.inside, log_uniform(rng, 0.5, 1.4))
     # A few cells round up before they divide or die; their path exceeds half a wave.
     round_up = rng.random(layout.count) < choice(rng, 0.0, 0.05, 0.2)
     path = path + layout.per_cell(round_up * rng.uniform(1.0, 3.0, layout.count)) * layout.dome(0.6)
@@ -45,29 +52,29 @@ def phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     ring = diameter * log_uniform(rng, 0.08, 0.4)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.12))
     seen = blur(seen, float(rng.uniform(0.3, 0.8))) / np.float32(transmission**2) - 1
-    seen = 1 + spread_to(seen, layout.inside, log_uniform(rng, 0.2, 1.0))
-    return _grey(rng, seen / 2, layout, diameter)
+    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.2, 1.0))
+    return _grey(rng, 0.5 * seen, layout, diameter)
 
 
 def brightfield(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Brightfield of unstained cells: only the defocus makes them visible."""
     layout = animal_cells(rng, shape, diameter)
     path = _optical_path(rng, layout, diameter)
-    path = spread_to(path, layout.inside, log_uniform(rng, 0.8, 3.0))
+    path = scaled(path, layout.inside, log_uniform(rng, 0.8, 3.0))
     path = blur(path, 0.6 * _fineness(diameter))
     fine = _fineness(diameter)
     distance = choice(rng, -1, 1) * diameter * fine * log_uniform(rng, 0.1, 0.8)
     lost = path * np.float32(rng.uniform(0.0, 0.06))
     seen = defocus(path, lost, distance, log_uniform(rng, 0.5, 1.3) * fine)
-    seen = 1 + spread_to(seen - 1, layout.inside, log_uniform(rng, 0.1, 0.7))
-    return _grey(rng, seen / 2, layout, diameter)
+    seen = 1 + scaled(seen - 1, layout.inside, log_uniform(rng, 0.1, 0.7))
+    return _grey(rng, 0.5 * seen, layout, diameter)
 
 
 def quantitative_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Quantitative phase: the optical path itself, bright on black."""
     layout = animal_cells(rng, shape, diameter)
     path = _optical_path(rng, layout, diameter)
-    path = spread_to(path, layout.inside, log_uniform(rng, 0.25, 0.8))
+    path = scaled(path, layout.inside, log_uniform(rng, 0.25, 0.8))
     bright = np.where(rng.random(layout.count) < 0.07, rng.uniform(0.5, 1.5, layout.count), 0.0)
     path = path + layout.per_cell(bright * 0.5) * layout.dome(0.6)
     path = blur(path, log_uniform(rng, 0.6, 1.6) * _fineness(diameter))
@@ -79,7 +86,7 @@ def quantitative_phase(rng: np.random.Generator, shape: Shape, diameter: float) 
 
 def _fineness(diameter: float) -> float:
     """Scale of optical detail: small cells are imaged at the limit of resolution."""
-    return min(max(diameter / 24, 0.7), 3.0) ** 0.6
+    return float(min(max(diameter / 24, 0.7), 3.0) ** 0.6)
 
 
 def _optical_path(rng: np.random.Generator, layout: Layout, diameter: float) -> Field:

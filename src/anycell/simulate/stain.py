@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.simulation.noise import Field, blur, choice, log_uniform
-from anycell.simulation.optics import dust, illumination
-from anycell.simulation.scene import Rendered
-from anycell.simulation.shapes import Layout
+from anycell.simulate.noise import Field, blur, choice, log_uniform
+from anycell.simulate.optics import dust, illumination
+from anycell.simulate.scene import Rendered
+from anycell.simulate.shapes import Layout
 
 __all__ = ["absorb", "transmit"]
 
@@ -28,9 +28,7 @@ def absorb(amounts: list[Field], colors: list[Floats]) -> Field:
     return out
 
 
-def transmit(
-    rng: np.random.Generator, density: Field, layout: Layout, diameter: float
-) -> Rendered:
+def transmit(rng: np.random.Generator, density: Field, layout: Layout, diameter: float) -> Rendered:
     """What is left of a tinted lamp's light behind the stain: I = I0 exp(-density).
 
     Refraction at edges adds a thin bright or dark fringe along them.

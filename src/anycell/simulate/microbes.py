@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from anycell.simulation.noise import Field, Shape, blur, choice, field, fractal, log_uniform
-from anycell.simulation.optics import defocus, dust, illumination, phase_contrast
-from anycell.simulation.places import Crowd, budding, chains, rods, scatter, worms
-from anycell.simulation.scene import Rendered, exposed, granules, nuclei, spread_to
-from anycell.simulation.shapes import Layout, lay_out, warp_field
+from anycell.simulate.noise import Field, Shape, blur, choice, field, fractal, log_uniform
+from anycell.simulate.optics import defocus, dust, illumination, phase_contrast
+from anycell.simulate.places import Crowd, budding, chains, rods, scatter, worms
+from anycell.simulate.scene import Rendered, exposed, granules, nuclei, scaled
+from anycell.simulate.shapes import Layout, lay_out, warp_field
 
 __all__ = ["bacteria_fluorescence", "bacteria_phase", "yeast_brightfield", "yeast_phase"]
 
@@ -23,7 +23,7 @@ def bacteria_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> R
     ring = diameter * log_uniform(rng, 0.12, 0.5)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.1))
     seen = seen / np.float32(transmission**2) - 1
-    seen = 1 + spread_to(seen, layout.inside, log_uniform(rng, 0.3, 1.1))
+    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.3, 1.1))
     return _grey(rng, seen, layout, diameter)
 
 
@@ -49,7 +49,7 @@ def yeast_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rend
     ring = diameter * log_uniform(rng, 0.06, 0.3)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.1))
     seen = seen / np.float32(transmission**2) - 1
-    seen = 1 + spread_to(seen, layout.inside, log_uniform(rng, 0.3, 1.3))
+    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.3, 1.3))
     # A dim background with bright outlines is as common as mid grey.
     return _grey(rng, seen * np.float32(choice(rng, 1.0, 0.45)), layout, diameter)
 
@@ -61,7 +61,7 @@ def yeast_brightfield(rng: np.random.Generator, shape: Shape, diameter: float) -
     path = blur(path, 0.7 * _sharpness(rng, diameter))
     distance = choice(rng, -1, 1) * diameter * log_uniform(rng, 0.1, 0.8)
     seen = defocus(path, path * np.float32(0.02), distance, max(0.6, 0.03 * diameter))
-    seen = 1 + spread_to(seen - 1, layout.inside, log_uniform(rng, 0.12, 0.8))
+    seen = 1 + scaled(seen - 1, layout.inside, log_uniform(rng, 0.12, 0.8))
     return _grey(rng, seen, layout, diameter)
 
 
@@ -94,7 +94,10 @@ def _yeast_path(rng: np.random.Generator, layout: Layout, diameter: float) -> Fi
     vacuole = np.sqrt(layout.draw(nuclei(rng, layout, float(rng.uniform(0.3, 0.6)), wander=0.12)))
     has = layout.per_cell((rng.random(layout.count) < 0.7) * rng.uniform(0.1, 0.5, layout.count))
     spots = granules(
-        rng, layout.inside & (layout.rho < 0.8), 10 ** rng.uniform(-2.8, -2), max(0.8, 0.04 * diameter)
+        rng,
+        layout.inside & (layout.rho < 0.8),
+        10 ** rng.uniform(-2.8, -2),
+        max(0.8, 0.04 * diameter),
     )
     path = body + rng.uniform(0.05, 0.3) * wall - has * vacuole + rng.uniform(0, 0.3) * spots
     return np.asarray(path, dtype=np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from anycell.simulation.noise import Field, Shape, field, log_uniform
+from anycell.simulate.noise import Field, Shape, field, log_uniform
 
 __all__ = [
     "defocus",
@@ -83,12 +83,14 @@ def defocus(phase: Field, absorption: Field | None, distance: float, coherence: 
     wave.real, wave.imag = amplitude * np.cos(phase), amplitude * np.sin(phase)
     square = _squared_frequency(phase.shape)
     damping = np.exp(-2 * (np.pi * coherence) ** 2 * square)
-    return _intensity(wave, (np.exp(-1j * np.pi * distance * square) * damping).astype(np.complex64))
+    return _intensity(
+        wave, (np.exp(-1j * np.pi * distance * square) * damping).astype(np.complex64)
+    )
 
 
 def _intensity(wave: NDArray[np.complex64], factor: NDArray[np.complex64]) -> Field:
     seen = fft.ifft2(fft.fft2(wave) * factor)
-    out: Field = seen.real**2 + seen.imag**2
+    out: Field = np.square(seen.real) + np.square(seen.imag)
     return out
 
 
@@ -96,7 +98,8 @@ def _intensity(wave: NDArray[np.complex64], factor: NDArray[np.complex64]) -> Fi
 def _squared_frequency(shape: Shape) -> Field:
     """The squared frequency in cycles per pixel on the grid of ``fft2``."""
     y, x = (fft.fftfreq(side) for side in shape)
-    return (y[:, None] ** 2 + x[None, :] ** 2).astype(np.float32)
+    out: Field = np.add.outer(y * y, x * x).astype(np.float32)
+    return out
 
 
 def illumination(rng: np.random.Generator, shape: Shape, strength: float) -> Field:
@@ -109,7 +112,8 @@ def illumination(rng: np.random.Generator, shape: Shape, strength: float) -> Fie
     light = tilt[0] * y[:, None] + tilt[1] * x[None, :] - fall * away / 2
     light = light + 0.25 * field(rng, shape, max(shape) / 2.5)
     light = light - light.mean()
-    return np.exp(np.float32(strength) * light).astype(np.float32)
+    out: Field = np.exp(np.float32(strength) * light).astype(np.float32)
+    return out
 
 
 def dust(rng: np.random.Generator, shape: Shape, number: float, size: float) -> Field:

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.labels import centroids
-from anycell.simulation.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
-from anycell.simulation.places import Crowd, blobs, ripple, scatter
-from anycell.simulation.scene import Rendered
-from anycell.simulation.shapes import Bodies, Layout, lay_out, stamp, warp_field
-from anycell.simulation.stain import absorb, transmit
+from anycell.simulate.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
+from anycell.simulate.places import Crowd, blobs, ripple, scatter
+from anycell.simulate.scene import Rendered
+from anycell.simulate.shapes import Bodies, Layout, lay_out, stamp, warp_field
+from anycell.simulate.stain import absorb, transmit
 
 __all__ = ["blood"]
 
@@ -67,9 +67,7 @@ def _red_cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Bodie
     waves[np.flatnonzero(crenated), lobes[crenated]] = 0.06 * rng.uniform(0.5, 1.3)
     drop = (rng.random(count) < choice(rng, 0.0, 0.0, 0.25)) * rng.uniform(0.3, 0.7, count)
     bend = (rng.random(count) < choice(rng, 0.0, 0.1)) * rng.normal(0, 1.0, count) / diameter
-    return Bodies(
-        bodies.owner, center, bodies.radii, bodies.core, bodies.angle, bend, drop, waves
-    )
+    return Bodies(bodies.owner, center, bodies.radii, bodies.core, bodies.angle, bend, drop, waves)
 
 
 def _with_white(
@@ -84,7 +82,14 @@ def _with_white(
     keep = ~white
     return (
         Bodies(
-            red.owner, red.center, radii, red.core, red.angle, red.bend * keep, red.taper * keep, waves
+            red.owner,
+            red.center,
+            radii,
+            red.core,
+            red.angle,
+            red.bend * keep,
+            red.taper * keep,
+            waves,
         ),
         scale,
     )
@@ -114,9 +119,13 @@ def _red_absorption(
     pallor = np.clip(rng.normal(rng.uniform(0.1, 1.0), 0.15, layout.count), 0, 1.15)
     deep = pallor.astype(np.float32)[stamps.owner - 1]
     disc = 0.207 + 2.003 * square - 1.123 * square**2
-    thick = np.sqrt(1 - square) ** np.float32(rng.uniform(0.4, 1.0)) * (deep * disc + (1 - deep) * 0.9)
+    thick = np.sqrt(1 - square) ** np.float32(rng.uniform(0.4, 1.0)) * (
+        deep * disc + (1 - deep) * 0.9
+    )
     strength = np.exp(rng.normal(0, 0.1, layout.count)) * ~is_white
-    total = stamps.add_up(thick * strength.astype(np.float32)[stamps.owner - 1], layout.labels.shape)
+    total = stamps.add_up(
+        thick * strength.astype(np.float32)[stamps.owner - 1], layout.labels.shape
+    )
     # Cells are pressed flat where they overlap, so the sum stays below twice.
     total = total - 0.35 * np.maximum(0, total - 0.9)
     inside = layout.inside.astype(np.float32)
@@ -141,7 +150,9 @@ def _white_parts(
     radii = np.stack([size / 2 * rng.uniform(1, 1.4, len(which)), size / 2], axis=1)
     parts = Bodies.of(place, radii, turn + np.pi / 2, waves=ripple(rng, len(which), 0.08))
     owner = (chosen + 1).astype(np.int32)[which]
-    parts = Bodies(owner, place, radii, parts.core, parts.angle, parts.bend, parts.taper, parts.waves)
+    parts = Bodies(
+        owner, place, radii, parts.core, parts.angle, parts.bend, parts.taper, parts.waves
+    )
     nucleus = np.minimum(1, 4 * layout.draw(parts))
     clumps = 1 + 0.25 * fractal(rng, shape, 0.15 * diameter + 1, 3)
     grains = 1 + 0.3 * grain(rng, shape, max(0.7, 0.03 * diameter))
@@ -154,10 +165,14 @@ def _platelets(rng: np.random.Generator, shape: Shape, layout: Layout, diameter:
     center = scatter(rng, shape, diameter, crowd)
     count = len(center)
     size = diameter * rng.uniform(0.1, 0.28, (count, 2))
-    bodies = Bodies.of(center, size / 2, rng.uniform(0, np.pi, count), waves=ripple(rng, count, 0.1))
+    bodies = Bodies.of(
+        center, size / 2, rng.uniform(0, np.pi, count), waves=ripple(rng, count, 0.1)
+    )
     stamps = stamp(bodies, shape)
     soft = stamps.add_up(1 - stamps.rho**2, shape)
-    return blur(soft * ~layout.inside, max(0.6, 0.03 * diameter)) * np.float32(rng.uniform(0.5, 1.5))
+    return blur(soft * ~layout.inside, max(0.6, 0.03 * diameter)) * np.float32(
+        rng.uniform(0.5, 1.5)
+    )
 
 
 def _red_color(rng: np.random.Generator) -> Floats:

@@ -1,6 +1,6 @@
 """Places and populations: where cells lie, how they crowd, and what shapes they take.
 
-Each population turns a diameter into :class:`~anycell.simulation.shapes.Bodies` whose
+Each population turns a diameter into :class:`~anycell.simulate.shapes.Bodies` whose
 median cell has about that equivalent diameter (of the disc of the same area).
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.simulation.noise import Shape, choice, waves
-from anycell.simulation.shapes import Bodies, join
+from anycell.simulate.noise import Shape, choice, waves
+from anycell.simulate.shapes import Bodies, join
 
-__all__ = ["Crowd", "adherent", "blobs", "budding", "chains", "rods", "ripple", "scatter", "worms"]
+__all__ = ["Crowd", "adherent", "blobs", "budding", "chains", "ripple", "rods", "scatter", "worms"]
 
 Floats = NDArray[np.float64]
 
@@ -50,18 +50,13 @@ def scatter(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crow
     At least one lies in the middle of the canvas, so that no image is empty.
     """
     step = max(diameter * crowd.spacing, 1.5)
-    points = _lattice(rng, shape, (step, step * np.sqrt(0.75)), diameter)
+    # A step beyond the canvas at least, so that there is always a place.
+    points = _lattice(rng, shape, (step, step * np.sqrt(0.75)), max(diameter, step))
     points = points + rng.uniform(-1, 1, points.shape) * crowd.jitter * step * 0.6
-    score = crowd.patchy * waves(rng, points, 2 * step) + (1 - crowd.patchy) * rng.standard_normal(
-        len(points)
-    )
-    taken = score >= np.quantile(score, 1 - crowd.coverage)
-    middle = np.array(shape) * rng.uniform(0.4, 0.6, 2)
-    taken[np.argmin(((points - middle) ** 2).sum(axis=1))] = True
-    return points[taken]
+    return points[_taken(rng, points, shape, crowd, 2 * step)]
 
 
-def sizes(rng: np.random.Generator, count: int, diameter: float, spread: float) -> Floats:
+def _sizes(rng: np.random.Generator, count: int, diameter: float, spread: float) -> Floats:
     """Diameters (n,) of median ``diameter``; log-normal, cut at two spreads."""
     draws = np.clip(rng.standard_normal(count), -2, 2)
     out: Floats = diameter * np.exp(spread * draws)
@@ -74,8 +69,8 @@ def ripple(
     """Random Fourier outlines (n, harmonics); amplitude of harmonic k falls as k**-fall."""
     k = np.arange(2, harmonics + 2)
     draws = rng.standard_normal((count, harmonics, 2)) * (size * (2.0 / k) ** fall)[None, :, None]
-    out: NDArray[np.complex64] = np.clip(draws, -0.4, 0.4).view(np.complex128)[..., 0].astype(
-        np.complex64
+    out: NDArray[np.complex64] = (
+        np.clip(draws, -0.4, 0.4).view(np.complex128)[..., 0].astype(np.complex64)
     )
     return out
 
@@ -102,7 +97,7 @@ def blobs(
     aligned : 0 random directions, 1 neighbours lie parallel.
     """
     count = len(center)
-    size = sizes(rng, count, diameter, spread)
+    size = _sizes(rng, count, diameter, spread)
     stretch = np.exp(np.abs(rng.standard_normal(count)) * np.log(aspect) / 2)
     stretch = np.minimum(stretch, 2.2)
     radii = np.stack([size * stretch, size / stretch], axis=1) / 2
@@ -124,16 +119,14 @@ def adherent(rng: np.random.Generator, center: Floats, diameter: float, arms: fl
         diameter * (1.0 - 0.05 * min(arms, 3.0)),
         spread=float(rng.uniform(0.15, 0.35)),
         aspect=float(rng.uniform(1.3, 2.6)),
-        wavy=float(rng.uniform(0.04, 0.12)),
+        wavy=choice(rng, 0.05, 0.1, 0.18),
         aligned=choice(rng, 0.0, 0.8),
     )
     number = rng.poisson(arms, count)
     which = np.repeat(np.arange(count), number)
     order = np.arange(len(which)) - np.repeat(np.cumsum(number) - number, number)
     straight = np.pi * order + rng.normal(0, 0.25, len(which))
-    angle = body.angle[which] + np.where(
-        order < 2, straight, rng.uniform(0, 2 * np.pi, len(which))
-    )
+    angle = body.angle[which] + np.where(order < 2, straight, rng.uniform(0, 2 * np.pi, len(which)))
     length = body.radii[which].mean(axis=1) * rng.uniform(1.2, 2.4, len(which))
     width = body.radii[which].min(axis=1) * rng.uniform(0.15, 0.5, len(which))
     towards = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -161,12 +154,11 @@ def budding(rng: np.random.Generator, center: Floats, diameter: float) -> Bodies
     place = center[with_bud] + np.stack([np.sin(angle), np.cos(angle)], axis=1) * away[:, None]
     round_radii = (radius * share)[:, None] * np.array([1.08, 0.95])
     bud = Bodies.of(place, round_radii, angle)
-    numbered = Bodies.of(
+    return Bodies.of(
         np.concatenate([mother.center, bud.center]),
         np.concatenate([mother.radii, bud.radii]),
         np.concatenate([mother.angle, bud.angle]),
     )
-    return numbered
 
 
 def rods(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd) -> Bodies:
@@ -180,7 +172,10 @@ def rods(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd) 
     loose = 1.0 - crowd.coverage
     parts = []
     for k in range(domains):
-        step = (length * crowd.spacing * (1.05 + loose), width * crowd.spacing * (1.08 + 3 * loose))
+        step = (
+            length * crowd.spacing * (1.05 + 0.5 * loose),
+            width * crowd.spacing * (1.08 + 1.5 * loose),
+        )
         points = _lattice(rng, shape, step, length, float(turn[k]))
         nearest = ((points[:, None] - seed[None]) ** 2).sum(axis=2).argmin(axis=1)
         points = points[nearest == k]
@@ -190,12 +185,8 @@ def rods(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd) 
         parts.append((points, np.full(len(points), turn[k])))
     center = np.concatenate([p for p, _ in parts])
     angle = np.concatenate([a for _, a in parts])
-    score = crowd.patchy * waves(rng, center, 2 * length) + (1 - crowd.patchy) * rng.standard_normal(
-        len(center)
-    )
-    kept = score >= np.quantile(score, 1 - crowd.coverage)
-    kept[np.argmin(((center - np.array(shape) / 2) ** 2).sum(axis=1))] = True
-    center, angle = center[kept], angle[kept]
+    taken = _taken(rng, center, shape, crowd, 2 * length)
+    center, angle = center[taken], angle[taken]
     count = len(center)
     half_length = length / 2 * np.exp(np.clip(rng.normal(0, 0.22, count), -0.5, 0.5))
     radius = width / 2 * np.exp(rng.normal(0, 0.05, count))
@@ -215,9 +206,7 @@ def worms(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd)
     width = diameter * np.sqrt(np.pi / 4 / (aspect - 1 + np.pi / 4))
     length = aspect * width
     beads = int(np.ceil(aspect / 0.3))
-    wide = Crowd(
-        crowd.spacing * (0.55 + 0.8 * (1 - crowd.coverage)), 0.45, crowd.coverage, crowd.patchy
-    )
+    wide = Crowd(crowd.spacing * 0.6, 0.45, max(0.15, crowd.coverage**0.7), crowd.patchy)
     center = scatter(rng, shape, length, wide)
     count = len(center)
     common = waves(rng, center, 3 * length) + rng.uniform(0, np.pi)
@@ -263,6 +252,18 @@ def chains(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd
     return blobs(rng, path[present], diameter, spread=0.08, aspect=1.12, wavy=0.01)
 
 
+def _taken(
+    rng: np.random.Generator, places: Floats, shape: Shape, crowd: Crowd, patch: float
+) -> NDArray[np.bool_]:
+    """Which places of a lattice are taken (n,); one in the middle of the canvas always is."""
+    loose = rng.standard_normal(len(places))
+    score = crowd.patchy * waves(rng, places, patch) + (1 - crowd.patchy) * loose
+    taken: NDArray[np.bool_] = score >= np.quantile(score, 1 - crowd.coverage)
+    middle = np.array(shape) * rng.uniform(0.4, 0.6, 2)
+    taken[np.argmin(((places - middle) ** 2).sum(axis=1))] = True
+    return taken
+
+
 def _lattice(
     rng: np.random.Generator,
     shape: Shape,
@@ -280,7 +281,5 @@ def _lattice(
     v = (v + rng.random()) * step[1]
     y = u * np.sin(turn) + v * np.cos(turn) + shape[0] / 2
     x = u * np.cos(turn) - v * np.sin(turn) + shape[1] / 2
-    inside = (
-        (y > -beyond) & (y < shape[0] + beyond) & (x > -beyond) & (x < shape[1] + beyond)
-    )
+    inside = (y > -beyond) & (y < shape[0] + beyond) & (x > -beyond) & (x < shape[1] + beyond)
     return np.stack([y[inside], x[inside]], axis=1)

@@ -1,14 +1,15 @@
 """Shapes: bodies drawn into a label image, with the exact pixels of every cell.
 
-A body is an ellipse or a capsule, which may be bent, tapered and have a wavy
-outline; bodies with the same owner are one cell.  ``rho`` runs from 0 on a body's
-centre line to 1 on its outline::
+A body is an ellipse or a capsule, which may be bent, tapered and have a wavy outline;
+bodies with the same owner are one cell.  ``rho`` runs from 0 on a body's centre line to
+1 on its outline::
 
-      radius a (along)      ________          core c: half length of the straight
-     <---->                /        \\         part between the caps
-    |      c      c       |          |  2b    bend: curvature of the axis, 1/px
-    +---<------+------>   \\________/         waves: log radius over the angle,
-                                             harmonics 2, 3, ... (Fourier outline)
+       a      c       c      a
+    |<--->|<-----+------>|<--->|     c      core: half length of the straight part
+     .----------------------.   ^    a, b   radii of the caps along and across
+    (------------+-----------)  | 2b  bend   curvature of the axis, 1/px
+     `----------------------'   v    waves  log radius over the angle, by harmonics
+                                            2, 3, ... (a Fourier outline)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.labels import Labels, areas, relabel
-from anycell.simulation.noise import Field, Shape, field
+from anycell.simulate.noise import Field, Shape, field
 
 __all__ = ["Bodies", "Layout", "Stamps", "join", "lay_out", "stamp", "warp_field"]
 
@@ -123,10 +124,13 @@ class Stamps:
         flat = np.bincount(self.pixel, weights=values, minlength=shape[0] * shape[1])
         return flat.reshape(shape).astype(np.float32)
 
+    def pick(self, chosen: NDArray[np.bool_]) -> Stamps:
+        """Only the chosen ones (m,)."""
+        return Stamps(self.pixel[chosen], self.owner[chosen], self.rho[chosen])
+
     def within(self, labels: Labels) -> Stamps:
         """Only the pixels that lie inside the cell of the same number."""
-        keep = labels.ravel()[self.pixel] == self.owner
-        return Stamps(self.pixel[keep], self.owner[keep], self.rho[keep])
+        return self.pick(labels.ravel()[self.pixel] == self.owner)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,8 @@ def warp_field(rng: np.random.Generator, shape: Shape, amplitude: float, scale: 
 
 def stamp(bodies: Bodies, shape: Shape, warp: Warp | None = None) -> Stamps:
     """Find the pixels of every body, at pixel centres; bodies may reach off the canvas."""
-    slack = 0.0 if warp is None else max(float(np.abs(w).max()) for w in warp)
+    # Displacements beyond two standard deviations may end at a circle: not worth the search.
+    slack = 0.0 if warp is None else 2 * max(float(w.std()) for w in warp)
     found = [_stamp_equal(group, shape, warp, slack) for group in _by_reach(bodies)]
     if not found:
         none = np.zeros(0)
@@ -228,6 +233,28 @@ def lay_out(
     Layout in which each cell is one piece, connected along rows and columns.
     """
     stamps = stamp(bodies, shape, warp)
+    least = smallest * _pixels_of_each(bodies, stamps, shape)
+    labels, rho = _compete(stamps, order, shape)
+    for _ in range(0):
+        keep, lost = _pieces(labels, least)
+        if not lost.any():
+            break
+        # What a cell loses goes to the next below it, or to the background.
+        there = lost.ravel()[stamps.pixel] & (labels.ravel()[stamps.pixel] == stamps.owner)
+        stamps = stamps.pick(keep[stamps.owner] & ~there)
+        labels, rho = _compete(stamps, order, shape)
+    _, lost = _pieces(labels, least)
+    pass
+    fresh = relabel(labels)
+    names = np.zeros(least.size, dtype=np.int32)
+    names[labels.ravel()] = fresh.ravel()
+    seen = stamps.pick(names[stamps.owner] > 0)
+    named = Stamps(seen.pixel, names[seen.owner], seen.rho)
+    return Layout(fresh, np.where(fresh > 0, rho, np.float32(1)), named)
+
+
+def _compete(stamps: Stamps, order: Floats | None, shape: Shape) -> tuple[Labels, Field]:
+    """Labels and rho when each pixel goes to the owner that is lowest in order, or in rho."""
     key = stamps.rho if order is None else order.astype(np.float32)[stamps.owner - 1]
     best = np.full(shape[0] * shape[1], np.inf, dtype=np.float32)
     np.minimum.at(best, stamps.pixel, key)
@@ -236,23 +263,26 @@ def lay_out(
     rho = np.ones(best.size, dtype=np.float32)
     labels[stamps.pixel[win]] = stamps.owner[win]
     rho[stamps.pixel[win]] = stamps.rho[win]
-    labels = labels.reshape(shape)
-    full = np.bincount(stamps.owner, minlength=int(labels.max(initial=0)) + 1)
-    labels = _one_piece_each(labels, full * smallest)
-    rho = np.where(labels > 0, rho.reshape(shape), np.float32(1))
-    names = np.zeros(int(bodies.owner.max(initial=0)) + 1, dtype=np.int32)
-    fresh = relabel(labels)
-    names[labels.ravel()] = fresh.ravel()
-    owner = names[stamps.owner]
-    seen = owner > 0
-    return Layout(fresh, rho, Stamps(stamps.pixel[seen], owner[seen], stamps.rho[seen]))
+    return labels.reshape(shape), rho.reshape(shape)
+
+
+def _pixels_of_each(bodies: Bodies, stamps: Stamps, shape: Shape) -> NDArray[np.int64]:
+    """How many pixels of the canvas each owner covers, whoever gets them."""
+    count = int(bodies.owner.max(initial=0)) + 1
+    if count == len(bodies.owner) + 1:
+        return np.bincount(stamps.owner, minlength=count)
+    places = np.unique(stamps.owner * np.int64(shape[0] * shape[1]) + stamps.pixel)
+    return np.bincount(places // (shape[0] * shape[1]), minlength=count)
 
 
 def _by_reach(bodies: Bodies) -> Iterator[Bodies]:
-    """Group bodies of about equal size, so that one square fits all of a group."""
-    if not len(bodies.owner):
-        return
-    size = np.ceil(np.log2(np.maximum(bodies.reach, 1.0)) * 2)
+    """Group bodies of about equal size, so that one square fits all of a group.
+
+    Large bodies stand alone: their squares are mostly off the canvas, each elsewhere.
+    """
+    reach = bodies.reach
+    size = np.ceil(np.log2(np.maximum(reach, 1.0)) * 2)
+    size = np.where(reach > 50, 1000 + np.arange(reach.size), size)
     for value in np.unique(size):
         yield bodies.pick(size == value)
 
@@ -260,20 +290,31 @@ def _by_reach(bodies: Bodies) -> Iterator[Bodies]:
 def _stamp_equal(bodies: Bodies, shape: Shape, warp: Warp | None, slack: float) -> Stamps:
     """Stamp bodies of similar size: all squares at once, then only the pixels in reach."""
     reach = bodies.reach + slack
-    step = np.arange(-int(reach.max()) - 1, int(reach.max()) + 2)
+    half = int(reach.max()) + 1
     corner = np.rint(bodies.center).astype(np.int64)
-    y, x = corner[:, :1] + step, corner[:, 1:] + step
-    dy = (y - bodies.center[:, :1]).astype(np.float32)
-    dx = (x - bodies.center[:, 1:]).astype(np.float32)
-    dy[(y < 0) | (y >= shape[0])] = np.inf
-    dx[(x < 0) | (x >= shape[1])] = np.inf
-    near = dy[:, :, None] ** 2 + dx[:, None, :] ** 2 < (reach**2).astype(np.float32)[:, None, None]
-    body, row, column = np.nonzero(near)
-    pixel = y[body, row] * shape[1] + x[body, column]
-    dy, dx = dy[body, row], dx[body, column]
+    off = (corner - bodies.center).astype(np.float32)
+    steps, squares = [], []
+    for axis in (0, 1):
+        low = max(-half, -int(corner[:, axis].max()))
+        high = min(half, shape[axis] - 1 - int(corner[:, axis].min()))
+        steps.append(np.arange(low, high + 1))
+        place = corner[:, axis, None] + steps[axis]
+        away = (off[:, axis, None] + steps[axis].astype(np.float32)) ** 2
+        away[(place < 0) | (place >= shape[axis])] = np.inf
+        squares.append(away)
+    limit = np.square(reach).astype(np.float32)[:, None, None]
+    found = np.flatnonzero(squares[0][:, :, None] + squares[1][:, None, :] < limit)
+    y, x = steps
+    size = max(1, y.size * x.size)
+    body = found // size
+    at = found - body * size
+    # Small tables, one row per body and one per pixel of the square, stay in the cache.
+    pixel = (corner @ (shape[1], 1))[body] + np.add.outer(y * shape[1], x).ravel()[at]
+    dy = off[:, 0][body] + np.repeat(y.astype(np.float32), x.size)[at]
+    dx = off[:, 1][body] + np.tile(x.astype(np.float32), y.size)[at]
     if warp is not None:
-        dy = dy + warp[0].ravel()[pixel]
-        dx = dx + warp[1].ravel()[pixel]
+        dy += warp[0].ravel()[pixel]
+        dx += warp[1].ravel()[pixel]
     rho = _rho(bodies, body, dy, dx)
     keep = rho < 1
     return Stamps(pixel[keep], bodies.owner[body[keep]], rho[keep])
@@ -305,44 +346,28 @@ def _rho(bodies: Bodies, body: NDArray[np.int64], dy: Field, dx: Field) -> Field
     share = step - first.astype(np.float32)
     first += body * outlines.shape[1]
     flat = outlines.ravel()
-    return rho / (flat[first] * (1 - share) + flat[first + 1] * share)
+    rho /= flat[first] * (1 - share) + flat[first + 1] * share
+    return rho
 
 
-def _one_piece_each(labels: Labels, least: NDArray[Any]) -> Labels:
-    """Keep the largest piece of each cell; neighbours take the rest, or nobody does.
+def _pieces(labels: Labels, least: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which owners (by number) keep their largest piece, and which pixels are in no such piece.
 
-    Cells whose largest piece is below ``least`` (by number, in pixels) go entirely.
+    An owner whose largest piece has fewer than ``least`` pixels loses that, too.
     """
     from skimage.measure import label
 
     pieces = label(labels, connectivity=1)
     size = areas(pieces)
-    owner = np.zeros(size.size, dtype=np.int32)
-    owner[pieces.ravel()] = labels.ravel()
     size[0] = 0
-    largest = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
-    np.maximum.at(largest, owner, size)
-    first = np.full(largest.size, size.size, dtype=np.int64)
-    biggest = np.flatnonzero((size == largest[owner]) & (owner > 0))
-    np.minimum.at(first, owner[biggest], biggest)
-    keep = np.zeros(size.size, dtype=bool)
-    keep[first[1:][(largest[1:] > 0) & (largest[1:] >= least[1 : largest.size])]] = True
-    loose = np.flatnonzero(~keep[pieces.ravel()] & (labels.ravel() > 0))
-    return _absorb(labels, loose)
-
-
-def _absorb(labels: Labels, loose: NDArray[np.int64]) -> Labels:
-    """Give loose pixels (flat indices) to the cells beside them, ring by ring."""
-    out = np.pad(labels, 1)
-    width = out.shape[1]
-    flat = out.ravel()
-    at = (loose // labels.shape[1] + 1) * width + loose % labels.shape[1] + 1
-    flat[at] = 0
-    while at.size:
-        around = np.stack([flat[at + step] for step in (-width, width, -1, 1)])
-        taken = around.max(axis=0)
-        flat[at] = taken
-        if not taken.any():
-            break
-        at = at[taken == 0]
-    return np.ascontiguousarray(flat.reshape(out.shape)[1:-1, 1:-1])
+    owner = np.zeros(size.size, dtype=np.int64)
+    owner[pieces.ravel()] = labels.ravel()
+    largest = np.zeros(least.size, dtype=np.int64)
+    # Later pieces overwrite earlier ones, so the largest of each owner stays.
+    rising = np.argsort(size, kind="stable")
+    largest[owner[rising]] = rising
+    keep = (size[largest] >= least) & (size[largest] > 0)
+    keep[0] = False
+    kept = np.zeros(size.size, dtype=bool)
+    kept[largest[keep]] = True
+    return keep, (labels > 0) & ~kept[pieces]

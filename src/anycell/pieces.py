@@ -13,7 +13,8 @@ __all__ = ["fill_holes", "largest_pieces", "tidy"]
 def tidy(labels: Labels, smallest: int) -> Labels:
     """Keep each cell's largest piece, fill its holes, drop it below ``smallest`` pixels.
 
-    Pieces are connected through edges, not corners.  Numbered 1..n afterwards.
+    Pieces of cells are connected through edges or corners, holes through edges only.
+    Numbered 1..n afterwards.
     """
     kept = fill_holes(largest_pieces(labels))
     size = np.bincount(kept.ravel())
@@ -25,10 +26,10 @@ def tidy(labels: Labels, smallest: int) -> Labels:
 
 
 def largest_pieces(labels: Labels) -> Labels:
-    """Keep the largest edge-connected piece of each cell."""
+    """Keep the largest piece of each cell."""
     from skimage.measure import label
 
-    pieces = label(labels, background=0, connectivity=1).astype(np.int32, copy=False)
+    pieces = label(labels, background=0, connectivity=2).astype(np.int32, copy=False)
     count = int(pieces.max(initial=0)) + 1
     size = np.bincount(pieces.ravel(), minlength=count)
     owner = np.zeros(count, dtype=np.int64)

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anycell.simulation.noise import Field, Shape, blur, choice, field, fractal, log_uniform
-from anycell.simulation.places import Crowd, blobs, scatter
-from anycell.simulation.scene import Rendered, contacts, granules
-from anycell.simulation.shapes import Layout, lay_out, warp_field
-from anycell.simulation.stain import absorb, transmit
+from anycell.simulate.noise import Field, Shape, blur, choice, field, fractal, log_uniform
+from anycell.simulate.places import Crowd, blobs, scatter
+from anycell.simulate.scene import Rendered, contacts, granules
+from anycell.simulate.shapes import Layout, lay_out, warp_field
+from anycell.simulate.stain import absorb, transmit
 
 __all__ = ["histology"]
 
@@ -24,7 +24,7 @@ def histology(rng: np.random.Generator, shape: Shape, diameter: float) -> Render
     nucleus = _chromatin(rng, layout, diameter)
     dab = rng.random() < 0.2
     brown = layout.per_cell(rng.random(layout.count) < (0.4 if dab else 0.0))
-    tissue = blur(amount * (1 - 0.6 * inside), 0.5)
+    tissue = blur(amount * (1 - np.float32(0.6) * inside), 0.5)
     violet = np.array([rng.uniform(0.55, 0.9), rng.uniform(0.6, 0.95), rng.uniform(0.15, 0.45)])
     pink = np.array([rng.uniform(0.02, 0.15), rng.uniform(0.5, 0.95), rng.uniform(0.15, 0.4)])
     strength = log_uniform(rng, 0.7, 2.0)
@@ -73,7 +73,8 @@ def _chromatin(rng: np.random.Generator, layout: Layout, diameter: float) -> Fie
     strength = np.clip(np.exp(rng.normal(0, rng.uniform(0.1, 0.35), layout.count)), 0.5, 2.2)
     seam = 1 - np.float32(rng.uniform(0, 0.5)) * contacts(layout, max(0.8, 0.05 * diameter))
     amount = layout.dome(0.1) * layout.per_cell(strength) * seam
-    return amount * (np.clip(1 + clumps, 0.25, 2.5) + rim + 0.5 * nucleoli)
+    out = amount * (np.clip(1 + clumps, 0.25, 2.5) + rim + 0.5 * nucleoli)
+    return np.asarray(out, dtype=np.float32)
 
 
 def _stroma(

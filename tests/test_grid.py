@@ -1,0 +1,139 @@
+"""Cores tile the plane, reads hold their halos, tiles have one size."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anycell.errors import SettingError
+from anycell.grid import MARGIN, Grid, exact_zoom
+
+ZOOMS = [Fraction(1), Fraction(1, 8), Fraction(12, 17), Fraction(17, 12), Fraction(2)]
+
+grids = st.builds(
+    Grid,
+    height=st.integers(1, 900),
+    width=st.integers(1, 900),
+    core=st.integers(1, 300),
+    halo=st.integers(0, 80),
+    multiple=st.sampled_from([1, 2, 16, 32]),
+    zoom=st.sampled_from(ZOOMS),
+).filter(lambda grid: len(grid) <= 3000)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(grids)
+def test_cores_tile_the_plane_exactly(grid: Grid) -> None:
+    times = np.zeros((grid.height, grid.width), dtype=np.int16)
+    for tile in grid:
+        assert min(tile.core.shape) > 0
+        times[tile.core.slices] += 1
+    assert (times == 1).all()
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(grids)
+def test_a_read_holds_the_core_and_its_halo(grid: Grid) -> None:
+    halo = grid.halo / grid.zoom + grid.margin
+    for tile in grid:
+        core, read = tile.core, tile.read
+        assert read.y0 == 0 if core.y0 == 0 else read.y0 <= core.y0 - halo
+        assert read.x0 == 0 if core.x0 == 0 else read.x0 <= core.x0 - halo
+        assert read.y1 >= core.y1 + (halo if core.y1 < grid.height else 0)
+        assert read.x1 >= core.x1 + (halo if core.x1 < grid.width else 0)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(grids)
+def test_tiles_have_one_size_and_begin_where_a_network_pixel_begins(grid: Grid) -> None:
+    rows, columns = grid.shape
+    assert rows % grid.multiple == columns % grid.multiple == 0
+    assert len({tile.read.shape for tile in grid}) == 1
+    for tile in grid:
+        assert (tile.read.y0 * grid.zoom).denominator == 1
+        assert (tile.read.x0 * grid.zoom).denominator == 1
+        seen_rows, seen_columns = (side * grid.zoom for side in tile.read.shape)
+        unit = grid.zoom.numerator
+        assert rows - unit < seen_rows <= rows
+        assert columns - unit < seen_columns <= columns
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(grids)
+def test_reads_leave_the_plane_only_if_it_is_smaller(grid: Grid) -> None:
+    unit = grid.zoom.denominator
+    for tile in grid:
+        assert tile.read.y0 >= 0
+        assert tile.read.x0 >= 0
+        assert tile.read.y1 < grid.height + unit or tile.core.shape[0] == grid.height
+        assert tile.read.x1 < grid.width + unit or tile.core.shape[1] == grid.width
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(grids)
+def test_no_slivers(grid: Grid) -> None:
+    """Cores between two others differ by no more than rounding, those at edges are longer."""
+    unit = grid.zoom.denominator
+    halo = 2 * unit * (1 + (grid.halo + MARGIN) / grid.zoom.numerator)
+    for axis in (0, 1):
+        sides = sorted({tile.core.shape[axis] for tile in grid})
+        assert sides[-1] - sides[0] <= halo + 2 * unit + grid.multiple / grid.zoom
+
+
+def test_tiles_come_row_by_row_and_by_number() -> None:
+    grid = Grid(1000, 1500, core=200, halo=20)
+    tiles = list(grid)
+    assert [tile.core for tile in tiles] == sorted(tile.core for tile in tiles)
+    assert len(tiles) == len(grid) == len(set(tiles))
+    assert tiles == [grid[index] for index in range(len(grid))] == list(grid)
+    with pytest.raises(IndexError):
+        grid[len(grid)]
+    with pytest.raises(IndexError):
+        grid[-1]
+
+
+def test_a_plane_that_fits_in_one_read_is_one_tile() -> None:
+    assert len(Grid(648, 648, core=512, halo=64)) == 1
+    assert len(Grid(649, 648, core=512, halo=64)) == 2
+    assert Grid(300, 1, core=512, halo=64, multiple=32).shape == (320, 32)
+
+
+def test_little_is_seen_twice() -> None:
+    """A slide costs no more than core and halos ask for, but for the last tile's rounding."""
+    grid = Grid(10_000, 10_000, core=512, halo=60, multiple=32)
+    assert grid.shape == (640, 640)
+    assert len(grid) == 20 * 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"height": 0},
+        {"width": 0},
+        {"core": 0},
+        {"halo": -1},
+        {"multiple": 0},
+        {"zoom": Fraction(9)},
+        {"zoom": Fraction(1, 65)},
+    ],
+)
+def test_what_cannot_be_cut_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(SettingError):
+        Grid(**({"height": 10, "width": 10} | wrong))  # type: ignore[arg-type]
+
+
+def test_zooms_are_met_closely() -> None:
+    for octave in range(-12, 7):
+        zoom = 2.0 ** (octave / 2)
+        found = exact_zoom(zoom)
+        assert abs(float(found) / zoom - 1) < 0.002
+        assert min(found.numerator, found.denominator) <= 12
+    assert exact_zoom(1.0) == 1
+    assert exact_zoom(0.7) == Fraction(7, 10)
+    for wrong in (0.0, -1.0, 9.0, float("nan"), float("inf")):
+        with pytest.raises(SettingError):
+            exact_zoom(wrong)

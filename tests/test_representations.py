@@ -1,0 +1,142 @@
+"""Contract of every representation in the table: shapes, round trip, turns, edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anycell.errors import SettingError
+from anycell.labels import Labels, relabel
+from anycell.matching import Rules
+from anycell.representations import REPRESENTATIONS, Representation, representation
+from anycell.scores import score_pair
+from anycell.turns import TURNS, Turn
+from cells import CELLS, enlarge
+
+TRAINED = sorted(set(REPRESENTATIONS) - {"classical"})
+STRICT = Rules(iou=(0.9,), ignore_border=0, empty=1.0)
+# A spiral one pixel wide has no room for a depth; its arms touch once enlarged.
+PICTURES = sorted(set(CELLS) - {"empty"})
+
+
+@pytest.fixture(params=TRAINED)
+def rep(request: pytest.FixtureRequest) -> Representation:
+    return representation(request.param)
+
+
+def round_trip(rep: Representation, labels: Labels) -> Labels:
+    return rep.decode(rep.encode(labels)[: rep.channels], labels.shape)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_a_round_trip_gives_the_cells_back(rep: Representation, picture: str) -> None:
+    labels = enlarge(CELLS[picture], 8)
+    (score,) = score_pair(round_trip(rep, labels), labels, STRICT)
+    assert (score.tp, score.fp, score.fn) == (labels.max(), 0, 0)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_a_second_round_trip_changes_nothing(rep: Representation, picture: str) -> None:
+    once = round_trip(rep, enlarge(CELLS[picture], 7))
+    assert np.array_equal(round_trip(rep, once), once)
+
+
+def test_no_cells_stay_no_cells(rep: Representation) -> None:
+    assert round_trip(rep, np.zeros((33, 18), np.int32)).max() == 0
+    assert (
+        rep.confidence(rep.encode(np.zeros((8, 8), np.int32)), np.zeros((8, 8), np.int32)).size == 0
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 2), (31, 64)])
+def test_fields_have_the_stated_shape_at_any_size(
+    rep: Representation, shape: tuple[int, int]
+) -> None:
+    labels = np.ones(shape, np.int32)
+    fields = rep.encode(labels)
+    assert fields.dtype == np.float32
+    assert len(fields) >= rep.channels
+    assert fields.shape[1:] == tuple(-(-side // rep.stride) for side in shape)
+    assert np.isfinite(fields).all()
+    assert rep.decode(fields[: rep.channels], shape).shape == shape
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=str)
+def test_turning_fields_is_encoding_turned_labels(rep: Representation, turn: Turn) -> None:
+    labels = enlarge(CELLS["big and small"], 6)
+    turned = np.ascontiguousarray(turn.plane(labels))
+    decoded = rep.decode(rep.turn(rep.encode(labels)[: rep.channels], turn), turned.shape)
+    (score,) = score_pair(decoded, turned, STRICT)
+    assert (score.fp, score.fn) == (0, 0)
+    back = rep.turn(rep.turn(rep.encode(labels), turn), turn.inverse)
+    assert np.allclose(back, rep.encode(labels), atol=1e-5)
+
+
+def test_confidence_is_high_for_true_cells_and_low_for_merged_ones(rep: Representation) -> None:
+    labels = enlarge(CELLS["touching"], 8)
+    outputs = rep.encode(labels)[: rep.channels]
+    true = rep.confidence(outputs, labels)
+    assert true.shape == (4,)
+    assert true.min() > 0.9
+    merged = relabel(np.where(labels > 0, (labels + 1) // 2, 0))
+    assert rep.confidence(outputs, merged).max() < true.min() - 0.2
+
+
+def test_more_cells_than_16_bits_hold(rep: Representation) -> None:
+    rows, columns = 260, 260
+    labels = np.zeros((rows * 6, columns * 6), np.int32)
+    numbers = np.arange(1, rows * columns + 1, dtype=np.int32).reshape(rows, columns)
+    for y in range(4):
+        for x in range(4):
+            labels[y::6, x::6] = numbers
+    (score,) = score_pair(round_trip(rep, labels), labels, STRICT)
+    assert (score.tp, score.fp, score.fn) == (67_600, 0, 0)
+
+
+def test_decoding_noise_gives_valid_labels(rep: Representation) -> None:
+    random = np.random.default_rng(3)
+    shape = (64 // rep.stride, 96 // rep.stride)
+    outputs = random.normal(0, 2, (rep.channels, *shape)).astype(np.float32)
+    labels = rep.decode(outputs, (64, 96))
+    assert labels.dtype == np.int32
+    assert np.array_equal(np.unique(labels[labels > 0]), np.arange(1, labels.max() + 1))
+    again = rep.decode(outputs.copy(), (64, 96))
+    assert np.array_equal(labels, again)
+    sure = rep.confidence(outputs, labels)
+    assert len(sure) == labels.max()
+    assert ((sure >= 0) & (sure <= 1)).all()
+
+
+def test_the_loss_is_least_at_the_truth(rep: Representation) -> None:
+    torch = pytest.importorskip("torch")
+    fields = rep.encode(enlarge(CELLS["touching"], 8))
+    height, width = (side * rep.stride for side in fields.shape[1:])
+    targets = torch.from_numpy(fields)[None]
+    weight = torch.ones(1, 1, height, width)
+    ideal = targets[:, : rep.channels]
+    best = rep.loss(ideal, targets, weight)
+    random = torch.Generator().manual_seed(0)
+    for strength in (0.3, 1.0):
+        noise = strength * torch.randn(ideal.shape, generator=random)
+        assert rep.loss(ideal + 2 * noise, targets, weight) > best
+
+
+def test_ignored_pixels_do_not_count_in_the_loss(rep: Representation) -> None:
+    torch = pytest.importorskip("torch")
+    fields = rep.encode(enlarge(CELLS["two"], 8))
+    height, width = (side * rep.stride for side in fields.shape[1:])
+    targets = torch.from_numpy(fields)[None]
+    weight = torch.ones(1, 1, height, width)
+    weight[..., : height // 2, :] = 0
+    plain = targets[:, : rep.channels].clone()
+    spoiled = plain.clone()
+    spoiled[..., : fields.shape[1] // 2 - 20 // rep.stride, :] *= -1
+    assert torch.isclose(rep.loss(spoiled, targets, weight), rep.loss(plain, targets, weight))
+    assert not torch.isclose(
+        rep.loss(spoiled, targets, torch.ones_like(weight)), rep.loss(plain, targets, weight)
+    )
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest_one() -> None:
+    with pytest.raises(SettingError, match="votes"):
+        representation("vots")
