@@ -102,7 +102,10 @@ def test_evaluate_writes_scores_and_says_what_is_missing(tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     assert "missing, counted as misses: liver/one" in result.stderr
     assert "[2/2] liver/one" in result.stderr
-    assert "0.5000" in result.stdout
+    table = result.stdout
+    assert "0.500" in table
+    assert "…" not in table
+    assert all(head in table for head in ("images", "predicted", "precision", "F1@0.5:0.9"))
     assert sorted(p.name for p in scores.iterdir()) == ["run.json", "scores.csv", "scores.json"]
     assert record(scores)["settings"]["rules"]
     assert run("evaluate", out, data, "-q").stdout == ""

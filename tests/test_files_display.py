@@ -83,8 +83,8 @@ def test_channels_have_their_own_hues(count: int, colors: list[tuple[int, int, i
 def test_nothing_to_stretch() -> None:
     assert display(Image.from_array(np.full((9, 9), 7, np.uint16))).max() == 0
     speck = np.zeros((100, 100), np.uint8)
-    speck[3, 3] = 9
-    assert display(Image.from_array(speck))[3, 3].tolist() == [255] * 3
+    speck[3, 3:5] = 9, 3
+    assert display(Image.from_array(speck))[3, 3:5, 0].tolist() == [255, 85]
     assert display(Image.from_array(np.eye(30) > 0))[4, 4].tolist() == [255] * 3
 
 
@@ -171,14 +171,14 @@ def test_neighbors_differ(seed: int, count: int) -> None:
         assert all(colors[int(a)] != colors[int(b)] for a, b in pairs)
 
 
-def test_cells_one_pixel_apart_differ_too() -> None:
-    labels = np.zeros((9, 12 * 6), np.int32)
-    for i in range(14):  # numbers twelve apart would have the same hue
-        labels[2:7, i * 5 : i * 5 + 4] = 1 + 12 * i
-    labels[0] = 500
-    colors = colors_of(labels)
-    pairs = [(1 + 12 * i, 13 + 12 * i) for i in range(13)]
-    assert all(colors[a] != colors[b] for a, b in pairs)
+@pytest.mark.parametrize("turned", [False, True])
+def test_cells_one_pixel_apart_differ_too(turned: bool) -> None:
+    labels = np.zeros((9, 24 * 5), np.int32)
+    for i in range(24):  # numbers twelve apart, which start with the same hue, lie side by side
+        labels[2:7, i * 5 : i * 5 + 4] = 1 + i // 2 + 12 * (i % 2)
+    colors = colors_of(labels.T if turned else labels)
+    assert all(colors[i] != colors[i + 12] for i in range(1, 13))
+    assert all(colors[i] != colors[i + 11] for i in range(2, 13))
 
 
 def test_a_cell_with_more_neighbors_than_hues() -> None:

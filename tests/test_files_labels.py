@@ -72,6 +72,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tiff"), LABELS)
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path: Path) -> None:
+    write_labels(LABELS, tmp_path / "a.tiff")
+    before = (tmp_path / "a.tiff").read_bytes()
+    with (tmp_path / "a.tiff").open("rb") as file:
+        write_labels(LABELS * 0, tmp_path / "a.tiff")
+        assert file.read() == before
+
+
 def test_a_bug_while_writing_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from truth import pieces
 
 from anycell.errors import InputError
 from anycell.grid import Grid, Tile
 from anycell.image import Region
 from anycell.labels import Labels
 from anycell.seams import ArraySink, Canvas
+from truth import pieces
 
 LEFT = Tile(core=Region(0, 0, 20, 30), read=Region(0, 0, 20, 40))
 RIGHT = Tile(core=Region(0, 30, 20, 60), read=Region(0, 20, 20, 60))

@@ -160,7 +160,7 @@ def test_training_learns_and_its_model_segments(data: Path, tmp_path: Path) -> N
     from anycell.segment import segment
 
     recipe = SMALL.changed(
-        steps=50, crops=4, side=96, warm_up=5, memory=0.9, smallest=15, largest=25, rate=3e-3
+        steps=50, crops=4, side=96, warm_up=5, memory=0.9, typical=20, spread=0.1, rate=3e-3
     )
     done = train(TrainPlan((data,), tmp_path, recipe=recipe, validate_every=50, workers=0))
     assert done.best > 0.8

@@ -62,6 +62,7 @@ class Truth:
     representation: Representation = field(default_factory=Plain)
     halo: int = 16
     multiple: int = 1
+    diameter: float | None = None
     noise: Noise | None = None
 
     name = "truth"
@@ -77,7 +78,8 @@ class Truth:
     def _encoded(self, tile: NDArray[np.float32]) -> Fields:
         low, high = self.normalization.low, self.normalization.high
         span = (high - low)[:, None, None]
-        places = np.floor(tile[:2] * span + low[:, None, None]).astype(int)
+        # A pixel that ends on a border of two belongs to the second, rounding or not.
+        places = np.floor(tile[:2] * span + low[:, None, None] + 0.01).astype(int)
         y, x = (np.clip(p, 0, s - 1) for p, s in zip(places, self.labels.shape, strict=True))
         labels = self.labels[y, x]
         if self.noise is not None:
@@ -126,9 +128,8 @@ def disks(
 def same_cells(a: Labels, b: Labels) -> bool:
     """Whether two labelings hold the same cells, whatever their numbers."""
     pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
-    return (
-        len(np.unique(pairs[0])) == pairs.shape[1] == len(np.unique(pairs[1]))
-        and bool(np.all((pairs[0] == 0) == (pairs[1] == 0)))
+    return len(np.unique(pairs[0])) == pairs.shape[1] == len(np.unique(pairs[1])) and bool(
+        np.all((pairs[0] == 0) == (pairs[1] == 0))
     )
 
 

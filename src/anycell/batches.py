@@ -40,14 +40,15 @@ class Cropping:
     ----------
     side : rows and columns of a crop, a multiple of the network's ``multiple``.
     count : crops in a batch.
-    diameters : cells are scaled so that their median diameter is log-uniform in this
-        range of pixels.
+    typical, spread : cells are scaled so that the logarithm of their median diameter,
+        in pixels, is normal around that of ``typical`` with this standard deviation.
     zooms : the range of scale changes that is allowed for it.
     """
 
     side: int = 256
     count: int = 16
-    diameters: tuple[float, float] = (8.0, 64.0)
+    typical: float = 24.0
+    spread: float = 0.5
     zooms: tuple[float, float] = (0.2, 3.0)
 
 
@@ -155,8 +156,7 @@ def _crop(
     member: Loaded, cropping: Cropping, random: np.random.Generator
 ) -> tuple[Tensor, NDArray[np.int32]]:
     """Cut a turned, scaled, slightly stretched crop, mostly around a cell."""
-    low, high = np.log(cropping.diameters)
-    zoom = float(np.exp(random.uniform(low, high))) / member.diameter
+    zoom = cropping.typical * float(np.exp(random.normal(0.0, cropping.spread))) / member.diameter
     height, width = member.labels.shape
     # A small image may be mirrored once on each side, not into a wallpaper.
     least = max(cropping.zooms[0], cropping.side / (2 * min(height, width)))

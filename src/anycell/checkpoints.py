@@ -50,10 +50,20 @@ class State:
         return sum(self.losses) / max(1, len(self.losses))
 
 
-def start(method: Method, recipe: Recipe, device: torch.device) -> State:
-    """Make untrained weights from the recipe's seed."""
+def start(
+    method: Method, recipe: Recipe, device: torch.device, weights_file: Path | None = None
+) -> State:
+    """Make untrained weights from the recipe's seed, or take those of a file.
+
+    Raises
+    ------
+    ModelError : the file cannot be read, or holds weights of another method.
+    """
     torch.manual_seed(recipe.seed)
-    module = _module(method).to(device)
+    module = _module(method)
+    if weights_file is not None:
+        _fill(module, weights_file)
+    module = module.to(device)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
@@ -66,6 +76,21 @@ def start(method: Method, recipe: Recipe, device: torch.device) -> State:
     )
     averaged = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
     return State(module, averaged, optimizer)
+
+
+def _fill(module: nn.Module, path: Path) -> None:
+    """Load weights from a safetensors file into a module."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{path} does not fill the network: {reason}",
+            expected="the weights.safetensors of a training of the same method",
+        ) from error
 
 
 def _module(method: Method) -> nn.Module:
@@ -147,15 +172,13 @@ def export_best(out: Path, method: Method) -> Path:
     ------
     ModelError : no weights were kept in ``out``.
     """
-    from safetensors.torch import load_file
-
     folder = out / "best"
     if not (folder / "weights.safetensors").is_file():
         raise ModelError(
             f"no best weights in {folder}", expected="a training that has validated at least once"
         )
     module = _module(method)
-    module.load_state_dict(load_file(folder / "weights.safetensors"))
+    _fill(module, folder / "weights.safetensors")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     export_model(
         module, network(str(method.network)), representation(method.representation), about, folder

@@ -70,8 +70,8 @@ class FolderSettings:
     skip_existing: bool = False
 
     @property
-    def scale(self) -> float:
-        """The zoom to segment at; asking for zoom and diameter is a SettingError."""
+    def scale(self) -> float | None:
+        """The zoom to segment at, None to find it; both settings are a SettingError."""
         if self.zoom is not None and self.diameter is not None:
             raise SettingError(
                 f"both a zoom of {self.zoom:g} and a diameter of {self.diameter:g}",
@@ -83,7 +83,7 @@ class FolderSettings:
                 raise SettingError(f"{name} {value:g}", expected="a number above 0")
         if self.diameter is not None:
             return DIAMETER / self.diameter
-        return 1.0 if self.zoom is None else self.zoom
+        return self.zoom
 
 
 @dataclass(frozen=True)

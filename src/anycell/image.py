@@ -26,6 +26,9 @@ __all__ = ["Image", "Level", "Pixels", "Region", "resample"]
 
 Pixels = NDArray[Any]
 
+BAND = 2**22
+"""Pixels of a plane that are read at once when a whole level is shrunk."""
+
 
 @dataclass(frozen=True, order=True)
 class Region:
@@ -110,7 +113,7 @@ class Image:
 
         Returns
         -------
-        channels x round(rows * zoom) x round(columns * zoom): the file's type at
+        channels x rows * zoom x columns * zoom, rounded half up: the file's type at
         zoom 1, float32 at any other.
         """
         _, height, width = self.shape
@@ -121,25 +124,39 @@ class Image:
             )
         if zoom == 1.0:
             return self.levels[0].read(region)
-        rows, columns = (max(1, round(side * zoom)) for side in region.shape)
+        rows, columns = (max(1, int(side * zoom + 0.5)) for side in region.shape)
         level = self._level_for(zoom)
         fy, fx = level.height / height, level.width / width
-        y0, y1 = region.y0 * fy, region.y1 * fy
-        x0, x1 = region.x0 * fx, region.x1 * fx
-        around = Region(int(y0), int(x0), int(np.ceil(y1)), int(np.ceil(x1)))
-        around = around.clip(level.height, level.width)
+        top, left = region.y0 * fy, region.x0 * fx
+        box = (top, left, top + rows * fy / zoom, left + columns * fx / zoom)
+        # A triangle filter at the region's edge mixes pixels beyond it, if there are any.
+        far_y, far_x = max(fy / zoom, 1.0), max(fx / zoom, 1.0)
+        around = Region(
+            int(box[0] - far_y),
+            int(box[1] - far_x),
+            int(box[2] + far_y) + 1,
+            int(box[3] + far_x) + 1,
+        ).clip(level.height, level.width)
+        y, x = around.y0, around.x0
         pixels = level.read(around)
-        return resample(
-            pixels,
-            (rows, columns),
-            (y0 - around.y0, x0 - around.x0, y1 - around.y0, x1 - around.x0),
-        )
+        return resample(pixels, (rows, columns), (box[0] - y, box[1] - x, box[2] - y, box[3] - x))
 
     def overview(self, side: int = 1024) -> Pixels:
-        """The whole image with its longer side at most ``side`` pixels."""
+        """The whole image with its longer side at most ``side`` pixels.
+
+        A large level is read band by band and averaged in blocks first, so that memory
+        stays small.
+        """
         _, height, width = self.shape
         zoom = min(1.0, side / max(height, width))
-        return self.read(Region(0, 0, height, width), zoom)
+        whole = Region(0, 0, height, width)
+        level = self._level_for(zoom)
+        block = int(level.height / (2 * height * zoom))
+        if zoom == 1.0 or block < 2:
+            return self.read(whole, zoom)
+        shape = (max(1, int(height * zoom + 0.5)), max(1, int(width * zoom + 0.5)))
+        box = (0.0, 0.0, level.height / block, level.width / block)
+        return resample(_averaged(level, block), shape, box)
 
     @classmethod
     def from_array(
@@ -193,22 +210,77 @@ def resample(
     Returns
     -------
     float32, channels x shape[0] x shape[1].  Pixel centres lie at half integers, so
-    a tile resampled alone equals the same part of the whole resampled.
+    a tile resampled alone equals the same part of the whole resampled.  Samples that
+    are not finite are left out; where there are no others the result is nan.
     """
+    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
+        sums = resample(np.where(finite, pixels, 0), shape, box)
+        shares = resample(finite, shape, box)
+        return np.divide(sums, shares, out=np.full_like(sums, np.nan), where=shares > 0)
     top, left, bottom, right = box or (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[2]))
-    rows = _weights(pixels.shape[1], shape[0], top, bottom)
-    columns = _weights(pixels.shape[2], shape[1], left, right)
-    out = rows @ pixels.astype(np.float32, copy=False) @ columns.T
-    return np.ascontiguousarray(out, dtype=np.float32)
+    rows = _taps(pixels.shape[1], shape[0], top, bottom)
+    columns = _taps(pixels.shape[2], shape[1], left, right)
+    wide = _mixed(pixels, *rows, axis=1)
+    return _mixed(wide, *columns, axis=2)
+
+
+def _mixed(
+    pixels: Pixels, index: NDArray[np.int64], weight: NDArray[np.float32], *, axis: int
+) -> NDArray[np.float32]:
+    """Weighted sums of pixels along an axis, tap by tap."""
+    side = [1, 1, 1]
+    side[axis] = -1
+    out = np.zeros((), dtype=np.float32)
+    for place, share in zip(index.T, weight.T, strict=True):
+        out = out + np.take(pixels, place, axis=axis) * share.reshape(side)
+    return out
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, wanted: int, start: float, stop: float) -> NDArray[np.float32]:
+def _taps(
+    size: int, wanted: int, start: float, stop: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which pixels each output pixel mixes, and in which shares: wanted x taps each."""
     step = (stop - start) / wanted
     centres = start + (np.arange(wanted) + 0.5) * step
     reach = max(step, 1.0)
-    positions = np.arange(size) + 0.5
-    weights = np.maximum(0.0, 1.0 - np.abs(centres[:, None] - positions[None]) / reach)
-    weights[np.arange(wanted), np.clip(centres.astype(int), 0, size - 1)] += 1e-9
-    normed: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normed
+    first = np.floor(centres - reach).astype(np.int64)
+    index = first[:, None] + np.arange(int(np.ceil(2 * reach)) + 1)
+    weight = np.maximum(0.0, 1.0 - np.abs(centres[:, None] - index - 0.5) / reach)
+    weight[(index < 0) | (index >= size)] = 0.0
+    lost = weight.sum(axis=1) == 0.0
+    index = np.clip(index, 0, size - 1)
+    weight[lost, 0] = 1.0
+    return index, (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _averaged(level: Level, block: int) -> NDArray[np.float32]:
+    """Means of block x block pixels; the last row and column of blocks may be partial."""
+    tall = block * max(1, BAND // (block * level.width))
+    bands = []
+    for y in range(0, level.height, tall):
+        band = level.read(Region(y, 0, min(y + tall, level.height), level.width))
+        down = _block_mean(band, block, axis=1)
+        bands.append(_block_mean(down, block, axis=2))
+    out: NDArray[np.float32] = np.concatenate(bands, axis=1)
+    return out
+
+
+def _block_mean(pixels: Pixels, block: int, *, axis: int) -> NDArray[np.float32]:
+    """Means of runs of ``block`` pixels along an axis; the last run may be shorter."""
+    size = pixels.shape[axis]
+    before = (slice(None),) * axis
+    whole = size // block * block
+    shape = [*pixels.shape]
+    shape[axis] = -(-size // block)
+    out = np.zeros(shape, dtype=np.float32)
+    inner = out[(*before, slice(0, size // block))]
+    for first in range(block):
+        inner += pixels[(*before, slice(first, whole, block))]
+    inner /= np.float32(block)
+    if size % block:
+        rest = pixels[(*before, slice(whole, size))]
+        out[(*before, slice(size // block, None))] = rest.mean(
+            axis=axis, dtype=np.float32, keepdims=True
+        )
+    return out

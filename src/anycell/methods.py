@@ -27,7 +27,8 @@ class Recipe:
     memory : share of the averaged model that is kept at each step (EMA).
     clip : largest norm of a gradient.
     side, crops : rows and columns of a crop, and crops in a batch.
-    smallest, largest : the range of median cell diameters in crops, pixels.
+    typical, spread : median cell diameter of crops, pixels, and the standard deviation of
+        its natural logarithm around it.
     seed : of weights, crops and augmentation.
     """
 
@@ -40,8 +41,8 @@ class Recipe:
     clip: float = 2.0
     side: int = 256
     crops: int = 16
-    smallest: float = 8.0
-    largest: float = 64.0
+    typical: float = 24.0
+    spread: float = 0.5
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ class Model:
     representation : turns outputs into labels.
     halo : pixels around a tile's core that it must see.
     multiple : rows and columns of a tile must be a multiple of this.
+    diameter : network pixels that cells had across in training, typically.
     about : everything else that model.json says.
     """
 
@@ -53,6 +54,7 @@ class Model:
     representation: Representation
     halo: int
     multiple: int
+    diameter: float
     about: dict[str, Any] = field(repr=False)
     session: onnxruntime.InferenceSession = field(repr=False)
 
@@ -116,6 +118,7 @@ def load_model(name: str | Path, *, threads: int = 0) -> Predictor:
         ),
         halo=int(about["halo"]),
         multiple=int(about["multiple"]),
+        diameter=float(about["diameter"]),
         about=about,
         session=_session(graph, threads),
     )

@@ -48,6 +48,10 @@ class Predictor(Protocol):
     def multiple(self) -> int:
         """Rows and columns of a tile must be a multiple of this."""
 
+    @property
+    def diameter(self) -> float | None:
+        """Network pixels that cells should have across; None when any size will do."""
+
     def look(self, overview: NDArray[np.float32]) -> Predictor:
         """Look at the whole image once, 3 x h x w, small and normalized.
 
@@ -100,6 +104,7 @@ class Classic:
     name = "classical"
     halo = 64
     multiple = 1
+    diameter = None
 
     @property
     def hash(self) -> str:

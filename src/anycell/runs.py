@@ -21,7 +21,7 @@ from typing import Any
 from anycell.errors import OutputError
 from anycell.files.damage import replacing
 
-__all__ = ["RUN_FILE", "Clock", "make_folder", "peak_memory", "write_run"]
+__all__ = ["RUN_FILE", "Clock", "make_folder", "peak_memory", "plain", "write_run"]
 
 RUN_FILE = "run.json"
 
@@ -90,7 +90,7 @@ def write_run(
     }
     make_folder(folder)
     path = folder / RUN_FILE
-    text = json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(plain(record), indent=2, allow_nan=False) + "\n"
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
@@ -113,7 +113,7 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value in the types of JSON: not-a-number is None, what has no type there is text."""
     match value:
         case None | bool() | int() | str():
@@ -121,9 +121,9 @@ def _plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _:
             return str(value)
 

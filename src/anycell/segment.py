@@ -2,6 +2,7 @@
 
     image -> overview -> normalization, once          (never per tile)
                       -> predictor.look, once
+                      -> zoom, once, if none is given  (``scale``)
           -> grid -> tile: read, outputs, decode      (three stages side by side)
                   -> canvas: claim                    (in the order of the grid)
 
@@ -28,6 +29,7 @@ from anycell.labels import Labels
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
 from anycell.representations import Fields
+from anycell.scale import ZoomPlan, find_zoom
 from anycell.seams import ArraySink, Canvas
 
 __all__ = ["Segmentation", "enlarged", "segment"]
@@ -35,7 +37,7 @@ __all__ = ["Segmentation", "enlarged", "segment"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-STAGES = ("read", "network", "decode", "seams", "total")
+STAGES = ("read", "scale", "network", "decode", "seams", "total")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ class Segmentation:
     labels : rows x columns of the image; 0 is background, 1..n are cells.
     confidence : 0 .. 1, element i - 1 belongs to cell i.
     tiles : how many tiles there were.
-    seconds : spent on ``read`` (overview and tiles), ``network``, ``decode`` and
-        ``seams``; they run side by side, so ``total`` may be less than their sum.
+    seconds : spent on ``read`` (overview and tiles), ``scale`` (finding the zoom),
+        ``network``, ``decode`` and ``seams``; they run side by side, so ``total`` may be
+        less than their sum.
     zoom : network pixels per pixel of the image, as used.
+    plan : how the zoom was found; None when it was given.
     normalization : what was 0 and what was 1 to the network.
     model, hash : the predictor's name and digits.
     """
@@ -59,6 +63,7 @@ class Segmentation:
     tiles: int
     seconds: dict[str, float]
     zoom: float
+    plan: ZoomPlan | None
     normalization: Normalization
     model: str
     hash: str
@@ -69,7 +74,7 @@ def segment(
     model: Predictor | None = None,
     *,
     core: int = 512,
-    zoom: float = 1.0,
+    zoom: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Segmentation:
     """Find every cell of an image.
@@ -82,6 +87,7 @@ def segment(
         more memory and waste less time on halos; the cells are the same.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
+        None has it found (``anycell.scale``).
     progress : called with (tiles done, tiles in all) after each tile.
 
     Raises
@@ -98,8 +104,18 @@ def segment(
     seconds = dict.fromkeys(STAGES, 0.0)
     with _timed(seconds, "total"):
         _, height, width = image.shape
-        grid = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom))
-        road = _road(image, model, grid, seconds)
+        with _timed(seconds, "read"):
+            overview = image.overview(OVERVIEW_SIDE)
+            normalization = fit_overview(overview)
+            planes = to_model_channels(normalization.apply(overview))
+        plan = None
+        with _timed(seconds, "scale"):
+            predictor = model.look(planes)
+            if zoom is None:
+                plan = find_zoom(image, planes, normalization, predictor)
+        exact = exact_zoom(plan.zoom if plan else zoom or 0.0)
+        grid = Grid(height, width, core, model.halo, model.multiple, exact)
+        road = _Road(image, predictor, grid, normalization, seconds)
         sink = ArraySink(height, width)
         canvas = Canvas(sink, grid.margin)
         for done, (tile, labels, confidence) in enumerate(road.run(), 1):
@@ -113,7 +129,8 @@ def segment(
         tiles=len(grid),
         seconds=seconds,
         zoom=float(grid.zoom),
-        normalization=road.normalization,
+        plan=plan,
+        normalization=normalization,
         model=model.name,
         hash=model.hash,
     )
@@ -176,17 +193,6 @@ class _Road:
             small = small[: seen.inside[0], : seen.inside[1]]
             shape = seen.tile.read.clip(height, width).shape
             return seen.tile, enlarged(small, shape, self.grid.zoom), confidence
-
-
-def _road(image: Image, model: Predictor, grid: Grid, seconds: dict[str, float]) -> _Road:
-    """Look at the whole image once: the normalization, and the predictor fitted to it."""
-    with _timed(seconds, "read"):
-        overview = image.overview(OVERVIEW_SIDE)
-        normalization = fit_overview(overview)
-        planes = to_model_channels(normalization.apply(overview))
-    with _timed(seconds, "network"):
-        predictor = model.look(planes)
-    return _Road(image, predictor, grid, normalization, seconds)
 
 
 def enlarged(labels: Labels, shape: tuple[int, int], zoom: Fraction) -> Labels:

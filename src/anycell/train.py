@@ -28,7 +28,7 @@ from anycell.methods import METHODS, Method, Recipe, method
 from anycell.networks import Network, network
 from anycell.representations import Representation, representation
 from anycell.samples import Sample, find_samples
-from anycell.validation import Validation, validate
+from anycell.validation import TorchPredictor, Validation, validate
 
 __all__ = ["TrainPlan", "Trained", "train"]
 
@@ -41,6 +41,8 @@ class TrainPlan:
     ----------
     data : folders of samples; see ``anycell.samples``.
     out : folder for checkpoints, curves and the model; resumed when it holds a run.
+    weights : ``weights.safetensors`` of an earlier training of the same method to begin
+        with; None for random ones.  Not read when a run is resumed.
     method : name in ``METHODS``.
     recipe : how; None for the method's own.
     validate_every, save_every : steps between them; the last step does both.
@@ -54,6 +56,7 @@ class TrainPlan:
     data: tuple[Path, ...]
     out: Path
     method: str = "votes"
+    weights: Path | None = None
     recipe: Recipe | None = None
     validate_every: int = 1000
     save_every: int = 250
@@ -107,7 +110,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
             expected="labels/ beside images/, or a manifest.csv whose column use says train",
         )
     plan.out.mkdir(parents=True, exist_ok=True)
-    state = start(made, recipe, device)
+    state = start(made, recipe, device, plan.weights)
     resume(state, plan.out, made, recipe)
     if state.step < recipe.steps:
         report(f"reading {len(labeled)} labeled images of {len({s.group for s in labeled})} groups")
@@ -131,7 +134,7 @@ def _loop(
     state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, report: Callable[[str], None]
 ) -> None:
     """Step until the recipe's end, an interrupt, or ``stop_after``."""
-    cropping = Cropping(recipe.side, recipe.crops, (recipe.smallest, recipe.largest))
+    cropping = Cropping(recipe.side, recipe.crops, recipe.typical, recipe.spread)
     batches = Batches(parts.labeled, parts.representation, cropping, Photometry(), recipe.seed)
     check = Validation.of(parts.samples, plan.validate_images)
     began, before, first = time.monotonic(), state.seconds, state.step
@@ -218,7 +221,8 @@ def _alone(worker: int) -> None:
 
 def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: Validation) -> str:
     """Validate the averaged model, write the curves, keep the best."""
-    scores = validate(state.averaged, parts.network, parts.representation, check)
+    predictor = TorchPredictor(state.averaged, parts.network, parts.representation, recipe.typical)
+    scores = validate(predictor, check)
     mean = sum(scores.values()) / max(1, len(scores))
     row = {
         "step": state.step,
@@ -236,6 +240,7 @@ def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: 
         about = {
             "method": plan.method,
             "recipe": asdict(recipe),
+            "diameter": recipe.typical,
             "step": state.step,
             "trained_on": sorted({s.group for s in parts.labeled}),
             "images": len(parts.labeled),

@@ -54,12 +54,19 @@ class TorchPredictor:
     name = "in training"
     hash = ""
 
-    def __init__(self, module: nn.Module, network: Network, representation: Representation) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        network: Network,
+        representation: Representation,
+        diameter: float,
+    ) -> None:
         self.device = next(module.parameters()).device
         self.module = fold(copy.deepcopy(module)).to(self.device)
         self.representation = representation
         self.halo = network.reach + LARGEST_RADIUS
         self.multiple = network.multiple
+        self.diameter = diameter
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
         """Look at the whole image, small; a network has nothing to learn from it."""
@@ -75,11 +82,8 @@ class TorchPredictor:
         return found
 
 
-def validate(
-    module: nn.Module, network: Network, representation: Representation, check: Validation
-) -> dict[str, float]:
+def validate(predictor: TorchPredictor, check: Validation) -> dict[str, float]:
     """Mean F1 at IoU 0.5 over the images of each group."""
-    predictor = TorchPredictor(module, network, representation)
     return {
         group: float(
             np.mean([score_pair(segment(i, predictor).labels, t)[0].values.f1 for i, t in members])

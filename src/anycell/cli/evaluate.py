@@ -84,4 +84,4 @@ class Evaluate:
 
 
 def _text(value: str | float) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

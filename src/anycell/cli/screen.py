@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from anycell.errors import AnycellError
+from anycell.runs import plain
 
 if TYPE_CHECKING:
     from anycell.folders import FileResult, Task
@@ -33,6 +34,9 @@ __all__ = [
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+LOG_WIDTH = 160
+"""Columns of a table where there is no terminal to ask."""
+
 
 def show_error(error: AnycellError, *, json: bool = False) -> None:
     """Print what was found, what was expected and what to try."""
@@ -45,24 +49,32 @@ def show_error(error: AnycellError, *, json: bool = False) -> None:
 
 def show_json(result: Mapping[str, Any]) -> None:
     """Print one JSON object on one line of its own."""
-    print(json_format.dumps(result, default=str))
+    print(json_format.dumps(plain(result), allow_nan=False))
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; columns after the first that hold numbers are set to the right."""
+    """Print a table; columns after the first that hold numbers are set to the right.
+
+    Nothing is cut off: a table that is wider than the terminal runs over its edge.
+    """
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, head in enumerate(heads):
         numbers = all(row[index][:1].isdigit() or row[index] in ("", "-", "nan") for row in rows)
-        table.add_column(head, justify="right" if index and numbers else "left")
+        if index and numbers:
+            table.add_column(head.replace(" ", "\n"), justify="right", no_wrap=True)
+        else:
+            table.add_column(head, no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = Console(highlight=False)
+    room = console.width if console.is_terminal else LOG_WIDTH
+    endless = console.options.update(width=10_000)
+    console.width = max(room, Measurement.get(console, endless, table).minimum)
     console.print(table)
 
 

@@ -29,6 +29,9 @@ class Train:
     data: Annotated[list[Path], typer.Argument(help="Folders of images and labels.")]
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and model.")]
     method: Annotated[str, typer.Option(help="What to train; see anycell methods.")] = "votes"
+    weights: Annotated[
+        Path | None, typer.Option(help="weights.safetensors of an earlier training to begin with.")
+    ] = None
     steps: Annotated[int | None, typer.Option(help="Batches in all.")] = None
     seed: Annotated[int | None, typer.Option(help="Of weights, crops and augmentation.")] = None
     recipe: Annotated[
@@ -58,6 +61,7 @@ class Train:
             data=tuple(self.data),
             out=self.out,
             method=self.method,
+            weights=self.weights,
             recipe=self._recipe(),
             validate_every=self.validate_every,
             workers=self.workers,

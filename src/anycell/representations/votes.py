@@ -38,6 +38,7 @@ TYPICAL = 12.0
 CONTACT_WEIGHT = 3.0
 STILL_FAR = 3.0
 LONGEST_WAY = 5
+REACH = (0.15, 2.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -261,12 +262,14 @@ def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.i
     occupied = np.flatnonzero(votes)
     # The votes' own count breaks ties of the smoothed density, the place the rest.
     order = np.lexsort((occupied, votes.ravel()[occupied], np.round(density.ravel()[occupied], 3)))
-    rank = np.full((height + 12, width + 12), -1, dtype=np.int64)
+    pad = int(REACH[2])
+    rank = np.full((height + 2 * pad, width + 2 * pad), -1, dtype=np.int64)
     y, x = np.divmod(occupied, width)
-    rank[y[order] + 6, x[order] + 6] = np.arange(len(occupied))
+    rank[y[order] + pad, x[order] + pad] = np.arange(len(occupied))
     diameter = TYPICAL * np.exp2(np.clip(size.ravel()[occupied], -4.0, 6.0))
-    reach = np.rint(np.clip(0.15 * diameter, 2.0, 6.0)).astype(int)
-    best = rank[y + 6, x + 6]
+    share, least, most = REACH
+    reach = np.rint(np.clip(share * diameter, least, most)).astype(int)
+    best = rank[y + pad, x + pad]
     own = best.copy()
     for radius in np.unique(reach):
         chosen = np.flatnonzero(reach == radius)
@@ -274,7 +277,7 @@ def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.i
         for dy in range(-radius, radius + 1):
             half = int(np.sqrt(radius * radius - dy * dy))
             for dx in range(-half, half + 1):
-                top = np.maximum(top, rank[y[chosen] + 6 + dy, x[chosen] + 6 + dx])
+                top = np.maximum(top, rank[y[chosen] + pad + dy, x[chosen] + pad + dx])
         best[chosen] = top
     leader = np.empty(len(occupied), dtype=np.int64)
     leader[own] = best

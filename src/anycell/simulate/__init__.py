@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from anycell.errors import SettingError, unknown_name
 from anycell.labels import Labels
 
-__all__ = ["MODALITIES", "Modality", "Simulated", "simulate"]
+__all__ = ["HELD_OUT", "MODALITIES", "Modality", "Simulated", "simulate"]
+
+HELD_OUT = 1000
+"""Seeds below this one are for tests and demonstrations: training begins here."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def simulate(
     diameter : median equivalent diameter of the cells (nuclei where only nuclei are
         shown) in pixels, 4..400.
     seed : not negative; the same seed gives the same image with the same libraries.
+        Those below ``HELD_OUT`` are not for training.
 
     Raises
     ------

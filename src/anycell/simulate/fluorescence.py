@@ -35,7 +35,7 @@ def nuclei_only(rng: np.random.Generator, shape: Shape, diameter: float) -> Rend
 
 
 def cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
-    """Cultured cells: a marker of the cytoplasm, fibres or membrane, mostly with nuclei."""
+    """Cultured cells: a marker of the cytoplasm, vesicles or membrane, mostly with nuclei."""
     layout = animal_cells(rng, shape, diameter)
     core = _nuclei_of(rng, layout)
     marker = _marker(rng, layout, core, diameter)
@@ -103,7 +103,7 @@ def _nuclei_of(rng: np.random.Generator, layout: Layout) -> Field:
 
 
 def _marker(rng: np.random.Generator, layout: Layout, core: Field, diameter: float) -> Field:
-    """The density of a marker of whole cells: cytoplasm, membrane, fibres, or a mixture."""
+    """The density of a marker of whole cells: cytoplasm, membrane, vesicles, or a mixture."""
     shape = layout.labels.shape
     body = layout.dome(log_uniform(rng, 0.15, 0.8)) * (1 - rng.uniform(0, 0.8) * core)
     width = max(0.8, 0.05 * diameter * log_uniform(rng, 0.6, 1.6))
@@ -113,8 +113,8 @@ def _marker(rng: np.random.Generator, layout: Layout, core: Field, diameter: flo
     texture = 1 + np.clip(
         fractal(rng, shape, 0.25 * diameter + 1, 4) * rng.uniform(0, 0.5), -0.9, 2
     )
-    fibres = np.abs(field(rng, shape, 2.0 + 0.03 * diameter)) ** 2 * layout.dome(0.4)
-    density = mix[0] * body * texture + 1.2 * mix[1] * rim + 0.5 * mix[2] * fibres
+    vesicles = np.abs(field(rng, shape, 2.0 + 0.03 * diameter)) ** 2 * layout.dome(0.4)
+    density = mix[0] * body * texture + 1.2 * mix[1] * rim + 0.5 * mix[2] * vesicles
     density = density + 0.12 * layout.dome(0.3)
     out: Field = (density * layout.inside).astype(np.float32)
     return out

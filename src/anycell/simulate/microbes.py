@@ -18,12 +18,14 @@ def bacteria_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> R
     layout = _bacteria(rng, shape, diameter)
     path = layout.dome(0.5) * layout.per_cell(np.exp(rng.normal(0, 0.12, layout.count)))
     path = path * (1 + rng.uniform(0, 0.15) * field(rng, shape, 0.15 * diameter + 1))
-    path = blur(path * np.float32(log_uniform(rng, 0.6, 1.6)), _sharpness(rng, diameter))
     transmission = float(rng.uniform(0.35, 0.8))
-    ring = diameter * log_uniform(rng, 0.12, 0.5)
+    # Darkest where the path equals the ring's transmission, brighter again beyond.
+    path = path * np.float32(transmission * log_uniform(rng, 0.6, 1.4))
+    path = blur(path, _sharpness(rng, diameter))
+    ring = diameter * log_uniform(rng, 0.4, 2.0)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.1))
     seen = seen / np.float32(transmission**2) - 1
-    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.3, 1.1))
+    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.35, 1.0))
     return _grey(rng, seen, layout, diameter)
 
 
@@ -43,10 +45,11 @@ def bacteria_fluorescence(rng: np.random.Generator, shape: Shape, diameter: floa
 def yeast_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Budding yeast in phase contrast: bright outline, darker inside with a vacuole."""
     layout = _yeast(rng, shape, diameter)
-    path = _yeast_path(rng, layout, diameter) * np.float32(log_uniform(rng, 1.0, 3.5))
-    path = blur(path, _sharpness(rng, diameter))
     transmission = float(rng.uniform(0.25, 0.7))
-    ring = diameter * log_uniform(rng, 0.06, 0.3)
+    path = _yeast_path(rng, layout, diameter)
+    path = path * np.float32(transmission * log_uniform(rng, 0.6, 3.0))
+    path = blur(path, _sharpness(rng, diameter))
+    ring = diameter * log_uniform(rng, 0.12, 0.6)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.1))
     seen = seen / np.float32(transmission**2) - 1
     seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.3, 1.3))
@@ -112,6 +115,6 @@ def _grey(rng: np.random.Generator, seen: Field, layout: Layout, diameter: float
     """One grey channel under uneven light; ``seen`` is 1 in the background."""
     shape = layout.labels.shape
     light = illumination(rng, shape, choice(rng, 0.05, 0.12, 0.3))
-    light = light * dust(rng, shape, choice(rng, 0, 2), 0.5 * diameter)
+    light = light * dust(rng, shape, choice(rng, 0, 0, 1.5), 0.5 * diameter)
     pixels = seen * light * np.float32(rng.uniform(0.25, 0.6))
     return Rendered(pixels[None], ("grey",), layout.labels, log_uniform(rng, 1000, 40000))

@@ -235,7 +235,7 @@ def lay_out(
     stamps = stamp(bodies, shape, warp)
     least = smallest * _pixels_of_each(bodies, stamps, shape)
     labels, rho = _compete(stamps, order, shape)
-    for _ in range(0):
+    for _ in range(3):
         keep, lost = _pieces(labels, least)
         if not lost.any():
             break
@@ -244,7 +244,7 @@ def lay_out(
         stamps = stamps.pick(keep[stamps.owner] & ~there)
         labels, rho = _compete(stamps, order, shape)
     _, lost = _pieces(labels, least)
-    pass
+    labels = np.where(lost, 0, labels)
     fresh = relabel(labels)
     names = np.zeros(least.size, dtype=np.int32)
     names[labels.ravel()] = fresh.ravel()

@@ -40,7 +40,8 @@ def phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Phase contrast: dark cells with bright halos, thick round ones bright."""
     layout = animal_cells(rng, shape, diameter)
     path = _optical_path(rng, layout, diameter)
-    path = scaled(path, layout.inside, log_uniform(rng, 0.5, 1.4))
+    transmission = float(rng.uniform(0.35, 0.75))
+    path = scaled(path, layout.inside, transmission * log_uniform(rng, 0.6, 1.8))
     # A few cells round up before they divide or die; their path exceeds half a wave.
     round_up = rng.random(layout.count) < choice(rng, 0.0, 0.05, 0.2)
     path = path + layout.per_cell(round_up * rng.uniform(1.0, 3.0, layout.count)) * layout.dome(0.6)
@@ -48,11 +49,10 @@ def phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
         rng, ~layout.inside, 10 ** rng.uniform(-5, -3), 0.8 * _fineness(diameter)
     )
     path = blur(path, log_uniform(rng, 0.5, 1.0) * _fineness(diameter))
-    transmission = float(rng.uniform(0.35, 0.75))
-    ring = diameter * log_uniform(rng, 0.08, 0.4)
+    ring = diameter * log_uniform(rng, 0.12, 0.7)
     seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.12))
     seen = blur(seen, float(rng.uniform(0.3, 0.8))) / np.float32(transmission**2) - 1
-    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.2, 1.0))
+    seen = 1 + scaled(seen, layout.inside, log_uniform(rng, 0.3, 1.1))
     return _grey(rng, 0.5 * seen, layout, diameter)
 
 
@@ -113,7 +113,7 @@ def _grey(rng: np.random.Generator, seen: Field, layout: Layout, diameter: float
     """One grey channel under uneven light; ``seen`` is about 0.5 in the background."""
     shape = layout.labels.shape
     light = illumination(rng, shape, choice(rng, 0.05, 0.15, 0.4))
-    light = light * dust(rng, shape, choice(rng, 0, 3), 0.4 * diameter)
+    light = light * dust(rng, shape, choice(rng, 0, 0, 2), 0.4 * diameter)
     level = float(rng.uniform(0.5, 1.25))
     pixels = seen * light * np.float32(level)
     return Rendered(pixels[None], ("grey",), layout.labels, log_uniform(rng, 1500, 40000))
