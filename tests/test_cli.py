@@ -13,13 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-import anycell
-from anycell import Segmentation, __version__
+from anycell import __version__
 from anycell.cli import app
 from anycell.files import open_image, read_labels
-from anycell.image import Image
 from anycell.model import load_model
-from anycell.predictor import Predictor
 from drawn import CENTRES, draw, grouped
 
 
@@ -206,19 +203,15 @@ def test_zooms_that_make_no_sense(tmp_path: Path, arguments: list[str]) -> None:
     assert segment(image, "-o", tmp_path / "out", *arguments).exit_code == 2
 
 
-def test_the_diameter_decides_the_zoom_and_is_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def spy(image: Image, model: Predictor, *, zoom: float, progress: Any) -> Segmentation:
-        asked.append(zoom)
-        return anycell.segment(image, model, zoom=zoom, progress=progress)
-
-    monkeypatch.setattr("anycell.folders.segment", spy)
-    segment(draw(tmp_path / "a.png"), "-o", tmp_path / "out", "--diameter", "20")
-    assert asked == [pytest.approx(1.2)]
-    assert record(tmp_path / "out")["settings"]["zoom"] == pytest.approx(1.2)
+def test_the_zoom_that_was_used_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, out = draw(tmp_path / "a.png"), tmp_path / "out"
+    monkeypatch.setattr(type(load_model("classical")), "diameter", 24.0)
+    segment(image, "-o", out, "--diameter", "20")
+    made = record(out)
+    assert (made["settings"]["zoom"], made["settings"]["diameter"]) == (None, 20)
+    assert made["results"][0]["zoom"] == pytest.approx(1.2)
+    segment(image, "-o", out, "--zoom", "0.5")
+    assert record(out)["results"][0]["zoom"] == 0.5
 
 
 def test_other_errors_are_bugs_and_keep_their_traceback(
@@ -282,6 +275,24 @@ def test_recipe_settings_are_checked(tmp_path: Path, recipe: str, message: str) 
     result = run("train", tmp_path, "-o", tmp_path / "out", "--recipe", recipe)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_train_and_segment_with_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    data, trained, out = grouped(tmp_path / "data"), tmp_path / "trained", tmp_path / "out"
+    recipe = ["--steps", "2", "--recipe", "crops=2", "--recipe", "side=64"]
+    result = run("train", data, "-o", trained, *recipe, "--workers", "0", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["step"], said["steps"]) == (2, 2)
+    made = record(trained)
+    assert made["settings"]["recipe"]["side"] == 64
+    assert made["results"][0]["step"] == 2
+    model = said["folder"]
+    assert run("segment", data, "-o", out, "--model", model, "-q").exit_code == 0
+    known = json.loads((Path(model) / "model.json").read_text())
+    assert known["sha256"].startswith(record(out)["model"]["hash"])
+    assert len(record(out)["results"]) == 2
 
 
 def test_the_program_segments_without_torch(tmp_path: Path) -> None:

@@ -23,10 +23,13 @@ def record(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_the_diameter_decides_the_zoom() -> None:
-    assert FolderSettings(diameter=48.0).scale == 0.5
-    assert FolderSettings(zoom=0.25).scale == 0.25
-    assert FolderSettings().scale == 1.0
+def test_the_diameter_decides_the_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("classical")
+    assert FolderSettings().zoom_for(model) is None
+    assert FolderSettings(zoom=0.25).zoom_for(model) == 0.25
+    assert FolderSettings(diameter=48.0).zoom_for(model) == 1.0, "any size suits this model"
+    monkeypatch.setattr(type(model), "diameter", 24.0)
+    assert FolderSettings(diameter=48.0).zoom_for(model) == 0.5
 
 
 def test_large_overlays_are_shrunk_with_their_labels(

@@ -63,6 +63,7 @@ class Truth:
     halo: int = 16
     multiple: int = 1
     diameter: float | None = None
+    min_confidence: float = 0.0
     noise: Noise | None = None
 
     name = "truth"

@@ -36,12 +36,14 @@ class Stack:
     numbers : of the cells, n.
     inside : n x rows x columns; True on the cell's own pixels, never on the frame.
     place : flat indices in the label image of these pixels, in the order of ``inside``.
+    corner : (y, x) in the label image of each cell's first pixel of the frame, n x 2.
     extent : rows + columns of each cell's bounding box, n.
     """
 
     numbers: NDArray[np.int64]
     inside: NDArray[np.bool_]
     place: NDArray[np.int64]
+    corner: NDArray[np.int64]
     extent: NDArray[np.int64]
 
 
@@ -69,7 +71,7 @@ def stacks(labels: Labels) -> Iterator[Stack]:
 
 def _rounded(length: NDArray[np.int64]) -> NDArray[np.int64]:
     """Round lengths up to 1..8, then steps of an eighth to a quarter of themselves."""
-    step = 2 ** np.maximum(0, np.floor(np.log2(np.maximum(length, 1))).astype(np.int64) - 3)
+    step = 2 ** np.maximum(0, np.floor(np.log2(np.maximum(length, 1))).astype(np.int64) - 2)
     rounded: NDArray[np.int64] = -(-length // step) * step
     return rounded
 
@@ -86,7 +88,7 @@ def _cut(
     cell, row, column = np.nonzero(inside)
     place = (y[cell, row] - 1) * (width - 2) + x[cell, column] - 1
     extent = (box[:, 2:] - box[:, :2]).sum(axis=1)
-    return Stack(numbers, inside, place, extent)
+    return Stack(numbers, inside, place, box[:, :2] - 1, extent)
 
 
 def rims(labels: Labels) -> NDArray[np.bool_]:

@@ -42,22 +42,19 @@ NOT_IMAGES = "labels"
 LEFT_OUT = "images"
 """This level of the input's folders is left out of the output's."""
 
-DIAMETER = 24.0
-"""The cell diameter, in pixels, that the zoom brings cells to when one is given."""
-
 OVERLAY_SIDE = 4096
 """Overlays of larger images are shrunk to this many pixels on the longer side."""
 
 
 @dataclass(frozen=True)
 class FolderSettings:
-    """How every file is read and segmented.
+    """How every file is read and segmented; a wrong one is a SettingError.
 
     Attributes
     ----------
     channels, axes : as ``open_image`` takes them.
-    zoom : output pixels per pixel of the file before segmenting.
-    diameter : in pixels, of a typical cell; decides the zoom instead.
+    zoom : network pixels per pixel of the file; None to find it for each image.
+    diameter : of a typical cell, in pixels of the file; decides the zoom instead.
     overlay : also write the outlines drawn over the image, as PNG.
     skip_existing : leave files alone whose results are there already.
     """
@@ -69,9 +66,8 @@ class FolderSettings:
     overlay: bool = False
     skip_existing: bool = False
 
-    @property
-    def scale(self) -> float | None:
-        """The zoom to segment at, None to find it; both settings are a SettingError."""
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before any image is read."""
         if self.zoom is not None and self.diameter is not None:
             raise SettingError(
                 f"both a zoom of {self.zoom:g} and a diameter of {self.diameter:g}",
@@ -81,9 +77,12 @@ class FolderSettings:
         for name, value in (("zoom", self.zoom), ("diameter", self.diameter)):
             if value is not None and not 0 < value < float("inf"):
                 raise SettingError(f"{name} {value:g}", expected="a number above 0")
-        if self.diameter is not None:
-            return DIAMETER / self.diameter
-        return self.zoom
+
+    def zoom_for(self, model: Predictor) -> float | None:
+        """The zoom that brings the cells to the size that a model knows; None to find it."""
+        if self.diameter is None:
+            return self.zoom
+        return 1.0 if model.diameter is None else model.diameter / self.diameter
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,7 @@ class FileResult:
     labels: Path
     status: Literal["done", "skipped", "failed"]
     cells: int | None = None
+    zoom: float | None = None
     seconds: float = 0.0
     error: AnycellError | None = None
 
@@ -117,6 +117,7 @@ class FileResult:
             "labels": None if self.status == "failed" else str(self.labels),
             "status": self.status,
             "cells": self.cells,
+            "zoom": self.zoom,
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }
@@ -198,12 +199,10 @@ def segment_files(
 
     Raises
     ------
-    SettingError : the zoom and the diameter contradict each other.
     OutputError : results cannot be written; the other files would not do better.
     """
     clock = Clock()
     results: list[FileResult] = []
-    noted = {**asdict(settings), "zoom": settings.scale}
     named = {"name": model.name, "hash": model.hash}
     try:
         for task in tasks:
@@ -212,7 +211,7 @@ def segment_files(
                 watch.file(results[-1])
     finally:
         entries = [result.entry() for result in results]
-        write_run(out, clock, settings=noted, model=named, results=entries)
+        write_run(out, clock, settings=asdict(settings), model=named, results=entries)
     return results
 
 
@@ -230,7 +229,7 @@ def _segment_file(
 
     try:
         image = open_image(task.image, channels=settings.channels, axes=settings.axes)
-        found = segment(image, model, zoom=settings.scale, progress=progress)
+        found = segment(image, model, zoom=settings.zoom_for(model), progress=progress)
         make_folder(task.labels.parent)
         write_labels(found.labels, task.labels)
         if settings.overlay:
@@ -242,8 +241,14 @@ def _segment_file(
     except AnycellError as error:
         seconds = time.perf_counter() - began
         return FileResult(task.image, task.labels, "failed", seconds=seconds, error=error)
-    cells = int(found.labels.max(initial=0))
-    return FileResult(task.image, task.labels, "done", cells, time.perf_counter() - began)
+    return FileResult(
+        task.image,
+        task.labels,
+        "done",
+        cells=int(found.labels.max(initial=0)),
+        zoom=found.zoom,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _small(labels: Labels, shape: tuple[int, ...]) -> Labels:

@@ -5,6 +5,7 @@ A method is untrained; trained it becomes a model (``anycell.model``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ class Recipe:
                 expected="steps from 1, crops from 2, side a multiple of 32 from 64",
             )
 
-    def changed(self, **settings: Any) -> Recipe:
+    def changed(self, settings: Mapping[str, Any]) -> Recipe:
         """The recipe with some settings replaced; unknown names are an error."""
         known = [f.name for f in fields(self)]
         for name in settings:

@@ -46,6 +46,7 @@ class Model:
     halo : pixels around a tile's core that it must see.
     multiple : rows and columns of a tile must be a multiple of this.
     diameter : network pixels that cells had across in training, typically.
+    min_confidence : cells below it are left out unless another limit is asked for.
     about : everything else that model.json says.
     """
 
@@ -55,6 +56,7 @@ class Model:
     halo: int
     multiple: int
     diameter: float
+    min_confidence: float
     about: dict[str, Any] = field(repr=False)
     session: onnxruntime.InferenceSession = field(repr=False)
 
@@ -114,11 +116,12 @@ def load_model(name: str | Path, *, threads: int = 0) -> Predictor:
         name=folder.name,
         hash=digest[:16],
         representation=representation(
-            about["representation"]["name"], **about["representation"]["settings"]
+            about["representation"]["name"], about["representation"]["settings"]
         ),
         halo=int(about["halo"]),
         multiple=int(about["multiple"]),
         diameter=float(about["diameter"]),
+        min_confidence=float(about.get("min_confidence", 0.0)),
         about=about,
         session=_session(graph, threads),
     )

@@ -52,6 +52,10 @@ class Predictor(Protocol):
     def diameter(self) -> float | None:
         """Network pixels that cells should have across; None when any size will do."""
 
+    @property
+    def min_confidence(self) -> float:
+        """Cells of a lower confidence are more often wrong than right, 0 .. 1."""
+
     def look(self, overview: NDArray[np.float32]) -> Predictor:
         """Look at the whole image once, 3 x h x w, small and normalized.
 
@@ -105,6 +109,7 @@ class Classic:
     halo = 64
     multiple = 1
     diameter = None
+    min_confidence = 0.0
 
     @property
     def hash(self) -> str:

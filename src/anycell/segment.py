@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.errors import SettingError
 from anycell.grid import Grid, Tile, exact_zoom
 from anycell.image import Image, Pixels
 from anycell.labels import Labels
@@ -75,6 +76,7 @@ def segment(
     *,
     core: int = 512,
     zoom: float | None = None,
+    min_confidence: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Segmentation:
     """Find every cell of an image.
@@ -88,6 +90,7 @@ def segment(
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
         None has it found (``anycell.scale``).
+    min_confidence : cells below it are left out, 0 .. 1; None for the model's own limit.
     progress : called with (tiles done, tiles in all) after each tile.
 
     Raises
@@ -104,18 +107,8 @@ def segment(
     seconds = dict.fromkeys(STAGES, 0.0)
     with _timed(seconds, "total"):
         _, height, width = image.shape
-        with _timed(seconds, "read"):
-            overview = image.overview(OVERVIEW_SIDE)
-            normalization = fit_overview(overview)
-            planes = to_model_channels(normalization.apply(overview))
-        plan = None
-        with _timed(seconds, "scale"):
-            predictor = model.look(planes)
-            if zoom is None:
-                plan = find_zoom(image, planes, normalization, predictor)
-        exact = exact_zoom(plan.zoom if plan else zoom or 0.0)
-        grid = Grid(height, width, core, model.halo, model.multiple, exact)
-        road = _Road(image, predictor, grid, normalization, seconds)
+        road, plan = _road(image, model, (core, zoom, min_confidence), seconds)
+        grid = road.grid
         sink = ArraySink(height, width)
         canvas = Canvas(sink, grid.margin)
         for done, (tile, labels, confidence) in enumerate(road.run(), 1):
@@ -130,7 +123,7 @@ def segment(
         seconds=seconds,
         zoom=float(grid.zoom),
         plan=plan,
-        normalization=normalization,
+        normalization=road.normalization,
         model=model.name,
         hash=model.hash,
     )
@@ -153,6 +146,7 @@ class _Road:
     predictor: Predictor
     grid: Grid
     normalization: Normalization
+    min_confidence: float
     seconds: dict[str, float]
 
     def run(self) -> Iterator[tuple[Tile, Labels, NDArray[np.float32]]]:
@@ -190,9 +184,37 @@ class _Road:
             outputs: Fields = seen.planes
             small = self.predictor.representation.decode(outputs, self.grid.shape)
             confidence = self.predictor.representation.confidence(outputs, small)
+            unsure = np.flatnonzero(confidence < self.min_confidence) + 1
+            small = np.where(np.isin(small, unsure), 0, small) if len(unsure) else small
             small = small[: seen.inside[0], : seen.inside[1]]
             shape = seen.tile.read.clip(height, width).shape
             return seen.tile, enlarged(small, shape, self.grid.zoom), confidence
+
+
+def _road(
+    image: Image,
+    model: Predictor,
+    asked: tuple[int, float | None, float | None],
+    seconds: dict[str, float],
+) -> tuple[_Road, ZoomPlan | None]:
+    """Look at the whole image once: normalization, fitted predictor, zoom and grid."""
+    core, zoom, min_confidence = asked
+    with _timed(seconds, "read"):
+        overview = image.overview(OVERVIEW_SIDE)
+        normalization = fit_overview(overview)
+        planes = to_model_channels(normalization.apply(overview))
+    plan = None
+    with _timed(seconds, "scale"):
+        predictor = model.look(planes)
+        if zoom is None:
+            plan = find_zoom(image, planes, normalization, predictor)
+            zoom = plan.zoom
+    _, height, width = image.shape
+    grid = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom))
+    limit = predictor.min_confidence if min_confidence is None else min_confidence
+    if not 0.0 <= limit <= 1.0:
+        raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
+    return _Road(image, predictor, grid, normalization, limit, seconds), plan
 
 
 def enlarged(labels: Labels, shape: tuple[int, int], zoom: Fraction) -> Labels:

@@ -67,6 +67,7 @@ class TorchPredictor:
         self.halo = network.reach + LARGEST_RADIUS
         self.multiple = network.multiple
         self.diameter = diameter
+        self.min_confidence = 0.0
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
         """Look at the whole image, small; a network has nothing to learn from it."""

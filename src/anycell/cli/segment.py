@@ -36,7 +36,7 @@ class Segment:
         None
     )
     zoom: Annotated[
-        float | None, typer.Option(help="Resize by this before segmenting, as in 0.5.")
+        float | None, typer.Option(help="Resize by this, as in 0.5, not by what is found.")
     ] = None
     diameter: Annotated[
         float | None, typer.Option(help="Typical cell diameter in pixels; decides the zoom.")

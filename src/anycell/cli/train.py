@@ -98,7 +98,7 @@ class Train:
             asked["steps"] = self.steps
         if self.seed is not None:
             asked["seed"] = self.seed
-        return recipe.changed(**asked)
+        return recipe.changed(asked)
 
     def _report(self, line: str) -> None:
         if not (self.quiet or self.json):

@@ -6,6 +6,7 @@ and one line in ``NETWORKS``.  torch is imported by the files, not by this table
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,10 +43,10 @@ NETWORKS: dict[str, str] = {
 """Name -> where its class stands; loaded when asked for."""
 
 
-def network(name: str, **settings: Any) -> Network:
+def network(name: str, settings: Mapping[str, Any] | None = None) -> Network:
     """Make the network called ``name``; unknown names are a SettingError."""
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     module, _, kind = NETWORKS[name].partition(":")
-    made: Network = getattr(import_module(module), kind)(**settings)
+    made: Network = getattr(import_module(module), kind)(**(settings or {}))
     return made

@@ -11,6 +11,7 @@ round trip; further planes, if any, only serve ``loss``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,15 +70,16 @@ class Representation(Protocol):
 
 REPRESENTATIONS: dict[str, str] = {
     "classical": "anycell.representations.classical:Classical",
+    "flows": "anycell.representations.flows:Flows",
     "votes": "anycell.representations.votes:Votes",
 }
 """Name -> where its class stands; loaded when asked for."""
 
 
-def representation(name: str, **settings: Any) -> Representation:
+def representation(name: str, settings: Mapping[str, Any] | None = None) -> Representation:
     """Make the representation called ``name``; unknown names are a SettingError."""
     if name not in REPRESENTATIONS:
         raise unknown_name("representation", name, REPRESENTATIONS)
     module, _, kind = REPRESENTATIONS[name].partition(":")
-    made: Representation = getattr(import_module(module), kind)(**settings)
+    made: Representation = getattr(import_module(module), kind)(**(settings or {}))
     return made
