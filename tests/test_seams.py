@@ -134,6 +134,14 @@ def test_another_cell_beside_a_cut_one_does_not_go_on_under_its_number() -> None
     assert (sink.labels[3:17, 40:55] == 2).all()
 
 
+def test_a_larger_cell_over_the_end_of_a_cut_one_does_not_go_on_under_its_number() -> None:
+    sink, canvas = plane()
+    show(canvas, LEFT, cell(3, 2, 5, 40))
+    show(canvas, RIGHT, cell(3, 22, 17, 58))
+    assert canvas.cells == 2
+    assert (sink.labels[5:17, 22:58] == 2).all()
+
+
 def test_what_goes_on_stays_one_piece() -> None:
     """The right tile sees a bridge that the left one denied: nothing is left hanging."""
     sink, canvas = plane()

@@ -91,18 +91,20 @@ def _cut(
     return Stack(numbers, inside, place, box[:, :2] - 1, extent)
 
 
-def rims(labels: Labels) -> NDArray[np.bool_]:
-    """Pixels of cells with another number among their four neighbours.
+def rims(labels: Labels, *, corners: bool = False) -> NDArray[np.bool_]:
+    """Pixels of cells with another number among their four neighbours, or all eight.
 
     The frame of the image makes no rim: a cell goes on beyond it.
     """
     rim = np.zeros(labels.shape, dtype=bool)
-    across = labels[1:] != labels[:-1]
-    rim[1:] |= across
-    rim[:-1] |= across
-    along = labels[:, 1:] != labels[:, :-1]
-    rim[:, 1:] |= along
-    rim[:, :-1] |= along
+    every, first, last = slice(None), slice(None, -1), slice(1, None)
+    pairs = [((last, every), (first, every)), ((every, last), (every, first))]
+    if corners:
+        pairs += [((last, last), (first, first)), ((last, first), (first, last))]
+    for here, there in pairs:
+        differ = labels[here] != labels[there]
+        rim[here] |= differ
+        rim[there] |= differ
     return rim & (labels > 0)
 
 
@@ -114,6 +116,6 @@ def depths(labels: Labels) -> NDArray[np.float32]:
     within = inside & ~rims(labels)
     if within.all():  # one cell fills the image: there is no outside to measure from
         return np.full(labels.shape, float(max(labels.shape)), dtype=np.float32)
-    depth = distance_transform_edt(within).astype(np.float32)
+    depth: NDArray[np.float32] = distance_transform_edt(within).astype(np.float32)
     depth += inside
     return depth

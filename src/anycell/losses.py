@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that torch's own docs use
 from torch import Tensor
 
-__all__ = ["blocks_of", "cross_entropy", "follow", "soft_dice", "weighted"]
+__all__ = [
+    "blocks_of",
+    "class_dice",
+    "class_entropy",
+    "cross_entropy",
+    "follow",
+    "soft_dice",
+    "weighted",
+]
 
 
 def weighted(loss: Tensor, weight: Tensor) -> Tensor:
@@ -32,6 +40,25 @@ def soft_dice(logits: Tensor, truth: Tensor, weight: Tensor, smooth: float = 64.
     chance = torch.sigmoid(logits) * weight
     both = (chance * truth).sum(dim=(1, 2, 3))
     either = chance.sum(dim=(1, 2, 3)) + (truth * weight).sum(dim=(1, 2, 3))
+    return (1.0 - (2.0 * both + smooth) / (either + smooth)).mean()
+
+
+def class_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of the cross-entropy of classes, one plane of logits each.
+
+    ``truth`` has as many planes, of which one is 1 at every pixel; ``weight`` has one.
+    """
+    return weighted(-(truth * logits.log_softmax(dim=1)).sum(dim=1, keepdim=True), weight)
+
+
+def class_dice(logits: Tensor, truth: Tensor, weight: Tensor, smooth: float = 64.0) -> Tensor:
+    """Soft Dice loss of each class of each image, averaged; planes as for cross-entropy.
+
+    ``smooth`` as in :func:`soft_dice`.
+    """
+    chance = logits.softmax(dim=1) * weight
+    both = (chance * truth).sum(dim=(2, 3))
+    either = chance.sum(dim=(2, 3)) + (truth * weight).sum(dim=(2, 3))
     return (1.0 - (2.0 * both + smooth) / (either + smooth)).mean()
 
 

@@ -155,7 +155,6 @@ class Canvas:
             | ((box[:, 2] == region.y1) & (region.y1 < height))
             | ((box[:, 3] == region.x1) & (region.x1 < width))
         )
-        cut[0] = False
         return cut
 
     def _continued(

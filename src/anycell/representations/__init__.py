@@ -71,6 +71,7 @@ class Representation(Protocol):
 REPRESENTATIONS: dict[str, str] = {
     "classical": "anycell.representations.classical:Classical",
     "flows": "anycell.representations.flows:Flows",
+    "threeclass": "anycell.representations.threeclass:ThreeClass",
     "votes": "anycell.representations.votes:Votes",
 }
 """Name -> where its class stands; loaded when asked for."""

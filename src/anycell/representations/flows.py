@@ -189,8 +189,7 @@ def _heat(stack: Stack, source: NDArray[np.int64]) -> NDArray[Any]:
     decay = float((np.pi / 4 * rim * rim / area).max())
     tame = decay < DEEPEST_DECAY and max(inside.shape[1:]) <= WIDEST_SINGLE
     kind = np.float32 if tame else np.float64
-    share = inside.ravel().astype(kind)
-    share /= 9
+    share = (inside.ravel() / 9.0).astype(kind)
     heat, along = np.zeros_like(share), np.zeros_like(share)
     for _ in range(int(max(2 * stack.extent.max(), rim.max() // 2))):
         heat[source] += 1

@@ -1,0 +1,115 @@
+"""The zoom that is found: right for the cells, deterministic, honest when there are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from anycell.image import Image
+from anycell.labels import Labels, areas
+from anycell.normalize import fit_normalization, to_model_channels
+from anycell.representations import Fields
+from anycell.representations.classical import Classical
+from anycell.scale import ZoomPlan, find_zoom
+
+
+class Blobs(Classical):
+    """Bright blobs are cells; the surer, the nearer their diameter is to 24 pixels."""
+
+    def decode(self, outputs: Fields, shape: tuple[int, int]) -> Labels:
+        from scipy.ndimage import label
+
+        return label(outputs[0] > 0.5)[0].astype(np.int32)
+
+    def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
+        del outputs
+        diameter = np.sqrt(areas(labels)[1:] * 4 / np.pi)
+        return np.exp(-np.abs(np.log2(diameter / 24.0))).astype(np.float32)
+
+
+@dataclass
+class Seer:
+    """A predictor that sees what is bright, and remembers how large its tiles were."""
+
+    diameter: float | None = 24.0
+    seen: list[tuple[int, ...]] = field(default_factory=list)
+    representation = Blobs()
+    name = "seer"
+    hash = "0" * 16
+    halo = 32
+    multiple = 32
+    min_confidence = 0.0
+
+    def look(self, overview: NDArray[np.float32]) -> Seer:
+        del overview
+        return self
+
+    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+        self.seen.append(tiles.shape)
+        return tiles[:, :1]
+
+
+def disks(shape: tuple[int, int], diameter: float, centres: list[tuple[float, float]]) -> Image:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    pixels = np.zeros(shape, np.uint8)
+    for cy, cx in centres:
+        pixels[(y - cy) ** 2 + (x - cx) ** 2 <= diameter**2 / 4] = 200
+    return Image.from_array(pixels)
+
+
+def plan(image: Image, predictor: Seer) -> ZoomPlan:
+    lines = fit_normalization(image)
+    overview = to_model_channels(lines.apply(image.overview(1024)))
+    return find_zoom(image, overview, lines, predictor)
+
+
+def lattice(diameter: float, side: int) -> list[tuple[float, float]]:
+    steps = np.arange(diameter, side - diameter, 1.6 * diameter)
+    return [(y, x) for y in steps for x in steps]
+
+
+@pytest.mark.parametrize(("diameter", "zoom"), [(12, 2.0), (17, 2**0.5), (24, 1.0), (48, 0.5)])
+def test_cells_are_brought_to_the_size_that_the_predictor_knows(
+    diameter: float, zoom: float
+) -> None:
+    found = plan(disks((400, 420), diameter, lattice(diameter, 400)), Seer())
+    assert found.zoom == pytest.approx(zoom)
+    assert dict(found.tried)[found.zoom] == max(score for _, score in found.tried)
+
+
+def test_cells_larger_than_a_window_at_full_size_are_seen_whole_at_a_smaller_zoom() -> None:
+    found = plan(disks((1500, 1500), 120, lattice(120, 1500)), Seer())
+    assert found.zoom == pytest.approx(0.25 / 2**0.5)
+
+
+def test_a_few_cells_in_a_corner_of_a_large_image_are_enough() -> None:
+    corner = [(1900.0 + 30 * k, 1940.0 - 35 * k) for k in range(3)]
+    found = plan(disks((2000, 2000), 24, corner), Seer())
+    assert found.zoom == pytest.approx(1.0)
+
+
+def test_without_cells_the_zoom_is_one_and_the_plan_says_why() -> None:
+    found = plan(disks((300, 300), 24, []), Seer())
+    assert found.zoom == 1.0
+    assert "no cells" in found.reason
+
+
+def test_a_predictor_without_a_scale_is_not_asked() -> None:
+    predictor = Seer(diameter=None)
+    found = plan(disks((300, 300), 48, lattice(48, 300)), predictor)
+    assert (found.zoom, found.tried, predictor.seen) == (1.0, (), [])
+
+
+def test_the_same_image_gets_the_same_plan_and_trials_stay_small() -> None:
+    image = disks((3000, 2500), 30, lattice(30, 2500))
+    predictor = Seer()
+    assert plan(image, predictor) == plan(image, Seer())
+    assert max(np.prod(shape) for shape in predictor.seen) <= 3 * 512 * 512
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (40, 9)])
+def test_odd_shapes_get_a_plan(shape: tuple[int, int]) -> None:
+    assert plan(disks(shape, 6, [(0.0, 0.0)]), Seer()).zoom > 0
