@@ -22,6 +22,13 @@ CANNOT = {
     # 200 steps, as published, end halfway along the arm; a corner lets no flow through.
     ("flows", "spiral"): (0, 1, 1),
     ("flows", "thin"): (2, 1, 1),
+    # Interiors are pieces: a cell that hangs together by corners only falls apart.
+    ("threeclass", "thin"): (2, 4, 1),
+}
+# Where the second round trip moves some pixels again; the cells stay the same.
+MOVES = {
+    # A corner that pokes into another cell is nearer to that cell's interior.
+    ("threeclass", "nested"),
 }
 
 
@@ -45,7 +52,10 @@ def test_a_round_trip_gives_the_cells_back(rep: Representation, picture: str) ->
 @pytest.mark.parametrize("picture", PICTURES)
 def test_a_second_round_trip_changes_nothing(rep: Representation, picture: str) -> None:
     once = round_trip(rep, enlarge(CELLS[picture], 7))
-    assert np.array_equal(round_trip(rep, once), once)
+    twice = round_trip(rep, once)
+    assert np.array_equal(twice, once) == ((rep.name, picture) not in MOVES)
+    (score,) = score_pair(twice, once, STRICT)
+    assert (score.tp, score.fp, score.fn) == (once.max(), 0, 0)
 
 
 def test_no_cells_stay_no_cells(rep: Representation) -> None:

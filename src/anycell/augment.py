@@ -22,11 +22,11 @@ LOW, HIGH = -0.5, 1.5
 class Photometry:
     """Chance per image of each change, and how strong it may get."""
 
-    to_grey: float = 0.25
+    to_grey: float = 0.15
     tint: float = 0.3
     mix: float = 0.4
-    shuffle: float = 0.2
-    invert: float = 0.15
+    shuffle: float = 0.1
+    invert: float = 0.1
     cells: float = 0.3
     gamma: float = 0.6
     contrast: float = 0.6

@@ -20,9 +20,11 @@ from anycell.networks import Network
 from anycell.networks.swift import fold
 from anycell.representations import Representation
 
-__all__ = ["export_model"]
+__all__ = ["LARGEST_RADIUS", "MIN_CONFIDENCE", "export_model"]
 
 CHECK_SIDE = 64
+MIN_CONFIDENCE = 0.25
+"""Chosen on held-out groups: below it more cells are wrong than right."""
 WORTH_HALVING = 256
 LARGEST_RADIUS = 32
 """Network pixels; cells are brought to a size below this radius (see ``methods.Recipe``)."""
@@ -63,6 +65,7 @@ def export_model(
         "parameters": sum(p.numel() for p in module.parameters()),
         "multiple": network.multiple,
         "halo": network.reach + LARGEST_RADIUS,
+        "min_confidence": MIN_CONFIDENCE,
         **about,
     }
     (folder / "model.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anycell.export import LARGEST_RADIUS
+from anycell.export import LARGEST_RADIUS, MIN_CONFIDENCE
 from anycell.files import open_image, read_labels
 from anycell.image import Image
 from anycell.labels import Labels
@@ -67,7 +67,7 @@ class TorchPredictor:
         self.halo = network.reach + LARGEST_RADIUS
         self.multiple = network.multiple
         self.diameter = diameter
-        self.min_confidence = 0.0
+        self.min_confidence = MIN_CONFIDENCE
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
         """Look at the whole image, small; a network has nothing to learn from it."""

@@ -60,14 +60,14 @@ class ThreeClass:
         return out
 
     def _classes(self, labels: Labels) -> NDArray[np.int64]:
-        """The class of each pixel; depth is counted in steps to any of eight neighbours."""
+        """The class of each pixel; depth is counted in steps to any of four neighbours."""
         from scipy.ndimage import distance_transform_cdt
 
         inside = labels > 0
-        within = inside & ~rims(labels, corners=True)
+        within = inside & ~rims(labels)
         if within.all():
             return np.full(labels.shape, INTERIOR)
-        depth = distance_transform_cdt(within, metric="chessboard") + inside
+        depth = distance_transform_cdt(within, metric="taxicab") + inside
         deepest = np.zeros(int(labels.max(initial=0)) + 1, dtype=depth.dtype)
         np.maximum.at(deepest, labels.ravel(), depth.ravel())
         limit = np.minimum(self.boundary, deepest // 2)
@@ -82,7 +82,6 @@ class ThreeClass:
 
     def decode(self, outputs: Fields, shape: tuple[int, int]) -> Labels:
         """Number the pieces of the interior, and grow them over the boundary."""
-        from scipy.ndimage import maximum_filter
         from skimage.measure import label
 
         from anycell.pieces import tidy
@@ -91,11 +90,7 @@ class ThreeClass:
         interior = self._filled(chance[INTERIOR] > self.threshold)
         pieces = label(interior, connectivity=1).astype(np.int32, copy=False)
         boundary = ~interior & (chance[BACKGROUND] < 0.5)
-        # As deep as it was cut: what a square of that depth fits into comes back exactly.
-        for _ in range(self.boundary):
-            grown = maximum_filter(pieces, 3, mode="constant")
-            pieces = np.where(boundary & (pieces == 0), grown, pieces)
-        return tidy(_tips(pieces, boundary, 2 * self.boundary), self.smallest)
+        return tidy(_grown(pieces, boundary, 2 * self.boundary), self.smallest)
 
     def _filled(self, interior: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Fill small holes; what touches the frame is no hole."""
@@ -137,11 +132,11 @@ class ThreeClass:
         return sure
 
 
-def _tips(pieces: Labels, boundary: NDArray[np.bool_], reach: int) -> Labels:
-    """Give what is left of the boundary to the nearest piece within reach: thin tips."""
+def _grown(pieces: Labels, boundary: NDArray[np.bool_], reach: int) -> Labels:
+    """Give each pixel of the boundary to the nearest piece, if that is within reach."""
     from scipy.ndimage import distance_transform_edt
 
-    y, x = np.nonzero(boundary & (pieces == 0))
+    y, x = np.nonzero(boundary)
     if not len(y) or not pieces.any():
         return pieces
     near = distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
