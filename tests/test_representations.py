@@ -29,6 +29,7 @@ CANNOT = {
 MOVES = {
     # A corner that pokes into another cell is nearer to that cell's interior.
     ("threeclass", "nested"),
+    ("watershed", "nested"),
 }
 
 

@@ -18,6 +18,7 @@ from skimage.measure import label
 from anycell.errors import SettingError
 from anycell.labels import areas, edge_labels
 from anycell.simulate import MODALITIES, Simulated, simulate
+from anycell.simulate.dataset import write_dataset
 from anycell.simulate.noise import field, grain
 from anycell.simulate.optics import defocus, phase_contrast, relief
 from anycell.simulate.scene import Rendered
@@ -249,3 +250,24 @@ def test_fields_have_unit_variance_and_their_scale(scale: float) -> None:
     likeness = float(np.mean(made[:, 1:] * made[:, :-1]) / np.mean(made**2))
     assert 1 - 1.5 / scale**2 < likeness < 1 - 0.3 / scale**2
     assert grain(rng, (300, 300), 2.0).std() == pytest.approx(1, rel=0.1)
+
+
+def test_a_dataset_is_what_train_reads(tmp_path: Path) -> None:
+    from anycell.files import open_image, read_labels
+    from anycell.samples import find_samples
+
+    cells = write_dataset(tmp_path, 2, modalities=["phase", "cells"], seed=3)
+    samples = find_samples(tmp_path)
+    assert {(s.group, s.use) for s in samples} == {
+        ("simulated_phase", "train"),
+        ("simulated_fluorescence", "train"),
+    }
+    assert len(samples) == 4
+    assert sum(s.cells for s in samples) == cells
+    for sample in samples:
+        assert sample.labels is not None
+        labels = read_labels(sample.labels)
+        assert int(labels.max()) == sample.cells
+        assert open_image(sample.image).shape[1:] == labels.shape
+    with pytest.raises(SettingError, match="phase"):
+        write_dataset(tmp_path, 1, modalities=["fase"])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "blocks_of",
+    "class_balance",
     "class_dice",
     "class_entropy",
     "cross_entropy",
@@ -49,6 +50,16 @@ def class_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     ``truth`` has as many planes, of which one is 1 at every pixel; ``weight`` has one.
     """
     return weighted(-(truth * logits.log_softmax(dim=1)).sum(dim=1, keepdim=True), weight)
+
+
+def class_balance(truth: Tensor, weight: Tensor) -> Tensor:
+    """Weights under which every class counts alike: n x 1 x h x w, 1 on average.
+
+    ``truth`` has one plane for each class, as for :func:`class_entropy`.
+    """
+    pixels = (truth * weight).sum(dim=(0, 2, 3), keepdim=True)
+    share = weight.sum() / (truth.shape[1] * pixels.clamp_min(1.0))
+    return (truth * share).sum(dim=1, keepdim=True)
 
 
 def class_dice(logits: Tensor, truth: Tensor, weight: Tensor, smooth: float = 64.0) -> Tensor:

@@ -17,6 +17,7 @@ from anycell.cli.info import Info
 from anycell.cli.methods import Methods
 from anycell.cli.screen import show_error
 from anycell.cli.segment import Segment
+from anycell.cli.simulate import Simulate
 from anycell.cli.train import Train
 from anycell.errors import AnycellError
 
@@ -77,6 +78,7 @@ for name, kind in (
     ("segment", Segment),
     ("evaluate", Evaluate),
     ("train", Train),
+    ("simulate", Simulate),
     ("info", Info),
     ("methods", Methods),
     ("demo", Demo),

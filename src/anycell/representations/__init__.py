@@ -71,8 +71,10 @@ class Representation(Protocol):
 REPRESENTATIONS: dict[str, str] = {
     "classical": "anycell.representations.classical:Classical",
     "flows": "anycell.representations.flows:Flows",
+    "omni": "anycell.representations.omni:Omni",
     "threeclass": "anycell.representations.threeclass:ThreeClass",
     "votes": "anycell.representations.votes:Votes",
+    "watershed": "anycell.representations.watershed:Watershed",
 }
 """Name -> where its class stands; loaded when asked for."""
 
