@@ -37,7 +37,7 @@ def test_version_and_help() -> None:
     assert run("--version").stdout == f"anycell {__version__}\n"
     top = run("--help")
     assert top.exit_code == 0
-    for name in ("segment", "train", "evaluate", "info", "methods", "demo"):
+    for name in ("segment", "train", "evaluate", "info", "methods", "demo", "simulate"):
         assert name in top.stdout
         assert run(name, "--help").exit_code == 0
 

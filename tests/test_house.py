@@ -253,7 +253,7 @@ def test_the_parts_are_listed() -> None:
         for path in MODULES
         if path.parent != SOURCE and path.name != "__init__.py"
     }
-    assert listed == there
+    assert listed == there, "python scripts/list_parts.py writes the list anew"
 
 
 def test_the_drawing_and_the_import_contract_agree() -> None:

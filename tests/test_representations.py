@@ -23,6 +23,7 @@ CANNOT = {
     ("flows", "spiral"): (0, 1, 1),
     ("flows", "thin"): (2, 1, 1),
     # Interiors are pieces: a cell that hangs together by corners only falls apart.
+    ("omni", "thin"): (2, 4, 1),
     ("threeclass", "thin"): (2, 4, 1),
 }
 # Where the second round trip moves some pixels again; the cells stay the same.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +18,7 @@ from anycell.errors import InputError, SettingError
 from anycell.image import Image, Level, Region
 from anycell.labels import Labels, boxes, relabel
 from anycell.matching import Rules
-from anycell.representations import REPRESENTATIONS, representation
+from anycell.representations import REPRESENTATIONS, Fields, representation
 from anycell.scores import score_pair
 from anycell.segment import Segmentation, enlarged, segment
 from truth import Truth, disks, pieces, same_cells, truth
@@ -286,3 +287,22 @@ def test_importing_segment_brings_nothing_heavy() -> None:
     ).stdout.split()
     heavy = {"torch", "skimage", "scipy", "onnxruntime", "tifffile", "zarr", "anycell.model"}
     assert not heavy & set(loaded)
+
+
+def test_unsure_cells_are_left_out() -> None:
+    labels = disks((160, 160), 12, (4, 9), 5)
+    image, predictor = truth(labels)
+    plain = type(predictor.representation)
+
+    class Tenths(plain):  # type: ignore[misc, valid-type]
+        def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
+            return plain.confidence(self, outputs, labels) / 100
+
+    predictor = replace(predictor, representation=Tenths())
+    assert segment(image, predictor).labels.max() == labels.max()
+    some = segment(image, predictor, min_confidence=0.035)
+    kept = np.unique(labels[some.labels > 0])
+    assert kept.tolist() == list(range(4, labels.max() + 1))
+    assert (some.confidence >= 0.035).all()
+    with pytest.raises(SettingError, match="min_confidence"):
+        segment(image, predictor, min_confidence=1.5)

@@ -55,6 +55,7 @@ class FolderSettings:
     channels, axes : as ``open_image`` takes them.
     zoom : network pixels per pixel of the file; None to find it for each image.
     diameter : of a typical cell, in pixels of the file; decides the zoom instead.
+    min_confidence : cells below it are left out; None for the model's own limit.
     overlay : also write the outlines drawn over the image, as PNG.
     skip_existing : leave files alone whose results are there already.
     """
@@ -63,6 +64,7 @@ class FolderSettings:
     axes: str | None = None
     zoom: float | None = None
     diameter: float | None = None
+    min_confidence: float | None = None
     overlay: bool = False
     skip_existing: bool = False
 
@@ -77,6 +79,8 @@ class FolderSettings:
         for name, value in (("zoom", self.zoom), ("diameter", self.diameter)):
             if value is not None and not 0 < value < float("inf"):
                 raise SettingError(f"{name} {value:g}", expected="a number above 0")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise SettingError(f"least confidence {self.min_confidence:g}", expected="0 .. 1")
 
     def zoom_for(self, model: Predictor) -> float | None:
         """The zoom that brings the cells to the size that a model knows; None to find it."""
@@ -229,7 +233,13 @@ def _segment_file(
 
     try:
         image = open_image(task.image, channels=settings.channels, axes=settings.axes)
-        found = segment(image, model, zoom=settings.zoom_for(model), progress=progress)
+        found = segment(
+            image,
+            model,
+            zoom=settings.zoom_for(model),
+            min_confidence=settings.min_confidence,
+            progress=progress,
+        )
         make_folder(task.labels.parent)
         write_labels(found.labels, task.labels)
         if settings.overlay:

@@ -41,6 +41,9 @@ class Segment:
     diameter: Annotated[
         float | None, typer.Option(help="Typical cell diameter in pixels; decides the zoom.")
     ] = None
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Leave out cells below this, 0 to 1.")
+    ] = None
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also draw the outlines over the image, as PNG.")
     ] = False
@@ -59,7 +62,13 @@ class Segment:
         from anycell.model import default_model, load_model
 
         settings = FolderSettings(
-            self.channels, self.axes, self.zoom, self.diameter, self.overlay, self.skip_existing
+            channels=self.channels,
+            axes=self.axes,
+            zoom=self.zoom,
+            diameter=self.diameter,
+            min_confidence=self.min_confidence,
+            overlay=self.overlay,
+            skip_existing=self.skip_existing,
         )
         tasks = find_tasks(self.images, self.out, recursive=self.recursive)
         model = default_model() if self.model is None else load_model(self.model)

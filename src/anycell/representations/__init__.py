@@ -72,6 +72,7 @@ REPRESENTATIONS: dict[str, str] = {
     "classical": "anycell.representations.classical:Classical",
     "flows": "anycell.representations.flows:Flows",
     "omni": "anycell.representations.omni:Omni",
+    "stars": "anycell.representations.stars:Stars",
     "threeclass": "anycell.representations.threeclass:ThreeClass",
     "votes": "anycell.representations.votes:Votes",
     "watershed": "anycell.representations.watershed:Watershed",

@@ -19,8 +19,8 @@ differences in both pairs of directions.
 Three things differ from the published decoder, all so that neighbouring tiles agree and a
 slide takes no longer than it must.  The divergence that slows pixels down is scaled by
 fixed ends, not by percentiles of the image.  Ends are always clustered by distance, as
-DBSCAN does, on a raster of half pixels, not only where cells are small.  And late steps,
-which become shorter and shorter, are taken together up to a quarter of a pixel.
+DBSCAN does, not only where cells are small.  And late steps, which become shorter and
+shorter, are taken together up to a quarter of a pixel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ OUTSIDE = -5.0
 ROUNDS = 1.16
 SLOWEST, FASTEST = -2.0, 1.0
 TOGETHER = 0.25
-FINE = 2
+FINE, FAR = 2, 3
+REACH = 2.0**0.5
 BLOCK = 16_384
 
 Floats = NDArray[np.float32]
@@ -190,22 +191,22 @@ def _upwind(a: Floats, b: Floats, step: float) -> Floats:
     """Solve (x - a)^2 + (x - b)^2 = step^2 for x from the sides that are lower than x."""
     low = np.minimum(a, b)
     gap = np.minimum(np.abs(a - b), np.float32(step))
-    root: Floats = np.sqrt(np.float32(2 * step * step) - gap * gap)
-    return low + (root + gap) / 2
+    root = np.sqrt(np.float32(2 * step * step) - gap * gap)
+    above: Floats = low + (root + gap) / 2
+    return above
 
 
 def _speeds(flow: Floats, inside: NDArray[np.bool_]) -> Floats:
-    """Unit arrows times 0..1 by divergence: 0 in sinks, 1 on outlines."""
-    length = np.hypot(flow[0], flow[1])
-    unit = np.where(inside & (length > 0), flow / np.where(length > 0, length, 1.0), 0.0)
-    # A field one pixel wide has no differences along it.
-    spread = sum(
-        np.gradient(unit[k], axis=k) if inside.shape[k] > 1 else np.zeros_like(unit[k])
-        for k in (0, 1)
-    )
+    """Arrows of at most 1, times 0..1 by their divergence: 0 in sinks, 1 on outlines."""
+    arrows = np.where(inside, flow / np.float32(SCALE), np.float32(0.0))
+    arrows /= np.maximum(np.hypot(arrows[0], arrows[1]), 1.0)
+    spread = np.zeros(inside.shape, dtype=np.float32)
+    for axis in (0, 1):
+        if inside.shape[axis] > 1:
+            spread += np.gradient(arrows[axis], axis=axis)
     speed = np.clip((spread - SLOWEST) / (FASTEST - SLOWEST), 0.0, 1.0)
-    fields: Floats = (unit * speed).astype(np.float32)
-    return fields
+    field: Floats = arrows * speed
+    return field
 
 
 def _follow(field: Floats, place: NDArray[np.int64], width: int, steps: int) -> Floats:
@@ -252,33 +253,60 @@ def _lengths(steps: int) -> Floats:
 def _clusters(ends: Floats, shape: tuple[int, int], crowd: int) -> NDArray[np.int64]:
     """Number each end by its cluster (DBSCAN, Ester et al. 1996); 0 if there is none.
 
-    On a raster of half pixels, sqrt(2) pixels are two places in each direction: an end
-    with ``crowd`` others there is a core, cores that near are one cluster, and every
-    other end goes to the nearest core.
+    An end with ``crowd`` ends around it is a core, cores within ``REACH`` are one
+    cluster, and every other end goes to the nearest core.  All this is done with the
+    places of a raster of half pixels, each standing at the mean of its ends.
     """
     from scipy.ndimage import uniform_filter
     from scipy.spatial import cKDTree
     from skimage.measure import label
 
-    rows, columns = FINE * shape[0], FINE * shape[1]
-    at_y, at_x = (ends * FINE + 0.5).astype(np.int64)
-    place = at_y * columns + at_x
-    count = np.bincount(place, minlength=rows * columns).astype(np.float32).reshape(rows, columns)
-    around = uniform_filter(count, 5, mode="constant") * 25
-    core = (count > 0) & (around > crowd - 0.5)
-    # Two by two for one: what is two places away touches then, what is three does not.
-    wide = np.pad(core, ((0, 1), (0, 1)))
-    wide[1:] |= wide[:-1].copy()
-    wide[:, 1:] |= wide[:, :-1].copy()
-    number = label(wide, connectivity=2)[:rows, :columns]
-    found = np.where(core, number, 0).ravel()[place].astype(np.int64)
+    rows, columns = (FINE * side + 2 * FAR for side in shape)
+    fine = (ends * FINE + 0.5).astype(np.int64) + FAR
+    place = fine[0] * columns + fine[1]
+    count = np.bincount(place, minlength=rows * columns).astype(np.float32)
+    # 5 x 5 half pixels are as large as the disk of radius sqrt(2).
+    around = uniform_filter(count.reshape(rows, columns), 5, mode="constant") * 25
+    core = ((count > 0) & (around.ravel() > crowd - 0.5)).reshape(rows, columns)
+    number = label(core, connectivity=2).ravel().astype(np.int32)
+    cores = np.flatnonzero(number)
+    if not len(cores):
+        return np.zeros(len(place), dtype=np.int64)
+    sums = [np.bincount(place, weights=v, minlength=rows * columns)[cores] for v in ends]
+    middle = np.stack(sums, axis=1) / count[cores, None]
+    number[cores] = _joined(number, cores, middle, columns)[number[cores]]
+    found: NDArray[np.int64] = number[place].astype(np.int64)
     lost = np.flatnonzero(found == 0)
-    middle = np.flatnonzero(core)
-    if len(lost) and len(middle):
-        tree = cKDTree(np.stack(np.divmod(middle, columns), axis=1))
-        nearest = tree.query(np.stack([at_y[lost], at_x[lost]], axis=1))[1]
-        found[lost] = number.ravel()[middle[nearest]]
+    if len(lost):
+        found[lost] = number[cores[cKDTree(middle).query(ends[:, lost].T)[1]]]
     return found
+
+
+def _joined(
+    number: NDArray[np.int32], cores: NDArray[np.int64], middle: NDArray[Any], columns: int
+) -> NDArray[np.int32]:
+    """Join pieces of which two places lie within reach: old number -> new, from 1."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    where = np.zeros(len(number), dtype=np.int64)
+    where[cores] = np.arange(len(cores))
+    pairs = []
+    for dy in range(FAR + 1):
+        for dx in range(-FAR, FAR + 1):
+            if max(dy, abs(dx)) < 2 or (dy == 0 and dx < 0):
+                continue  # touching places are one piece already; the other half mirrors
+            there = cores + (dy * columns + dx)
+            other = number[there]
+            some = np.flatnonzero((other > 0) & (other != number[cores]))
+            apart = np.hypot(*(middle[some] - middle[where[there[some]]]).T)
+            some = some[apart <= REACH]
+            pairs.append(np.stack([number[cores[some]], other[some]]))
+    one, two = np.concatenate(pairs, axis=1)
+    size = int(number.max()) + 1
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, two)), shape=(size, size))
+    joined: NDArray[np.int32] = connected_components(graph, directed=False)[1].astype(np.int32)
+    return joined + np.int32(1)
 
 
 def _in_order(labels: Labels) -> Labels:
