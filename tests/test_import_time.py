@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 
@@ -18,9 +17,14 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_takes_less_than_0_3_seconds() -> None:
-    report = python("-X", "importtime", "-c", "import anycell").stderr
-    (microseconds,) = re.findall(r"\|\s+(\d+) \| anycell$", report, re.MULTILINE)
-    assert int(microseconds) < 300_000
+    """Of processor time, so that a busy machine does not matter."""
+    code = (
+        "import time\n"
+        "before = time.process_time()\n"
+        "import anycell\n"
+        "print(time.process_time() - before)\n"
+    )
+    assert float(python("-c", code).stdout) < 0.3
 
 
 def test_import_brings_no_heavy_package() -> None:

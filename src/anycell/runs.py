@@ -21,7 +21,7 @@ from typing import Any
 from anycell.errors import OutputError
 from anycell.files.damage import replacing
 
-__all__ = ["RUN_FILE", "Clock", "make_folder", "peak_memory", "plain", "write_run"]
+__all__ = ["RUN_FILE", "Clock", "cores", "make_folder", "peak_memory", "plain", "write_run"]
 
 RUN_FILE = "run.json"
 
@@ -37,6 +37,14 @@ class Clock:
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self.began
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows do not tell
+        return os.cpu_count() or 1
 
 
 def peak_memory() -> int | None:

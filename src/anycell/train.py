@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from anycell.errors import InputError, SettingError
 from anycell.methods import METHODS, Method, Recipe, method
 from anycell.networks import Network, network
 from anycell.representations import Representation, representation
+from anycell.runs import cores
 from anycell.samples import Sample, find_samples
 from anycell.validation import TorchPredictor, Validation, validate
 
@@ -98,7 +98,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
             f"the method {made.name!r} is not trained", expected=f"one of {', '.join(trainable)}"
         )
     recipe = plan.recipe or made.recipe
-    torch.set_num_threads(plan.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(plan.threads or cores())
     _keep_memory()
     device = _device(plan.device)
     net, rep = network(made.network), representation(made.representation)

@@ -38,7 +38,7 @@ TYPICAL = 12.0
 CONTACT_WEIGHT = 3.0
 STILL_FAR = 3.0
 LONGEST_WAY = 5
-REACH = (0.25, 2.0, 8.0)
+REACH = (0.35, 2.0, 8.0)
 """How far a sink climbs: this share of the predicted diameter, at least, at most (field px)."""
 
 

@@ -108,6 +108,7 @@ def _write_one(out: Path, modality: str, k: int, seed: int) -> dict[str, str | i
 def _picture(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey as it is, two channels in red and green, three in red, green and blue."""
     if len(planes) == 1:
-        return planes[0]
+        grey: NDArray[np.uint8] = planes[0]
+        return grey
     missing = np.zeros((3 - len(planes), *planes.shape[1:]), dtype=np.uint8)
     return np.moveaxis(np.concatenate([planes, missing]), 0, -1)
