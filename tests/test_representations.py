@@ -22,15 +22,31 @@ CANNOT = {
     # 200 steps, as published, end halfway along the arm; a corner lets no flow through.
     ("flows", "spiral"): (0, 1, 1),
     ("flows", "thin"): (2, 1, 1),
-    # Interiors are pieces: a cell that hangs together by corners only falls apart.
+    # A cell that hangs together by corners only falls apart into its pieces.
     ("omni", "thin"): (2, 4, 1),
     ("threeclass", "thin"): (2, 4, 1),
+    # A star sees its outline from one point, in 32 directions: no rings, no bars of 1 : 10.
+    ("stars", "C-shape"): (0, 4, 1),
+    ("stars", "cut by the edge"): (3, 2, 2),
+    ("stars", "nested"): (1, 4, 1),
+    ("stars", "spiral"): (0, 10, 1),
+    ("stars", "thin"): (0, 8, 3),
 }
-# Where the second round trip moves some pixels again; the cells stay the same.
+# Where a second round trip moves pixels again, and how many of the cells it leaves as good
+# as they were.
 MOVES = {
     # A corner that pokes into another cell is nearer to that cell's interior.
-    ("threeclass", "nested"),
-    ("watershed", "nested"),
+    ("threeclass", "nested"): 2,
+    ("watershed", "nested"): 2,
+    # A polygon's pixels have a polygon that is not quite the same.
+    ("stars", "C-shape"): 3,
+    ("stars", "cut by the edge"): 5,
+    ("stars", "full"): 4,
+    ("stars", "nested"): 5,
+    ("stars", "one"): 1,
+    ("stars", "spiral"): 5,
+    ("stars", "thin"): 3,
+    ("stars", "two"): 2,
 }
 
 
@@ -57,7 +73,8 @@ def test_a_second_round_trip_changes_nothing(rep: Representation, picture: str) 
     twice = round_trip(rep, once)
     assert np.array_equal(twice, once) == ((rep.name, picture) not in MOVES)
     (score,) = score_pair(twice, once, STRICT)
-    assert (score.tp, score.fp, score.fn) == (once.max(), 0, 0)
+    assert score.tp == MOVES.get((rep.name, picture), once.max())
+    assert score.fp == 0 or (rep.name, picture) in MOVES
 
 
 def test_no_cells_stay_no_cells(rep: Representation) -> None:
