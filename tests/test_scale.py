@@ -53,10 +53,13 @@ class Seer:
 
 
 def disks(shape: tuple[int, int], diameter: float, centres: list[tuple[float, float]]) -> Image:
-    y, x = np.mgrid[: shape[0], : shape[1]]
     pixels = np.zeros(shape, np.uint8)
+    reach = int(diameter)
     for cy, cx in centres:
-        pixels[(y - cy) ** 2 + (x - cx) ** 2 <= diameter**2 / 4] = 200
+        y0, x0 = max(0, int(cy) - reach), max(0, int(cx) - reach)
+        part = pixels[y0 : int(cy) + reach, x0 : int(cx) + reach]
+        y, x = np.indices(part.shape)
+        part[(y + y0 - cy) ** 2 + (x + x0 - cx) ** 2 <= diameter**2 / 4] = 200
     return Image.from_array(pixels)
 
 
