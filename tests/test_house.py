@@ -210,8 +210,7 @@ def test_no_machine_paths_in_the_repository() -> None:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:  # weights and pictures; no text of ours
-            assert path.suffix in {".onnx", ".npz", ".png"}, name_of(path)
-            continue
+            text = data.decode("latin-1")
         found = pattern.search(text)
         if found:
             wrong.append(f"{name_of(path)}: {found.group()}")

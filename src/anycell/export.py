@@ -117,6 +117,15 @@ def _halved(graph: bytes) -> bytes:
     nodes = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*casts, *nodes])
+    _forget(model.graph)
     onnx.checker.check_model(model)
     written: bytes = model.SerializeToString()
     return written
+
+
+def _forget(graph: Any) -> None:
+    """Drop what the exporter noted of this machine: the stack trace of every node."""
+    graph.ClearField("metadata_props")
+    for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
