@@ -39,6 +39,9 @@ class Network(Protocol):
 
 NETWORKS: dict[str, str] = {
     "swift": "anycell.networks.swift:Swift",
+    "swinunetr": "anycell.networks.swinunetr:SwinUnetr",
+    "unet": "anycell.networks.unet:UNet",
+    "unetr": "anycell.networks.unetr:Unetr",
 }
 """Name -> where its class stands; loaded when asked for."""
 
