@@ -107,10 +107,14 @@ class Watershed:
         from skimage.measure import label
         from skimage.morphology import disk, local_maxima, reconstruction
 
-        near = disk(self.radius)
-        cut = reconstruction(distance - np.float32(self.peak), distance, footprint=near)
-        numbered: NDArray[np.int32] = label(local_maxima(cut, near), connectivity=2)
-        return numbered.astype(np.int32, copy=False)
+        lowered = distance - np.float32(self.peak)
+        cut = reconstruction(lowered, distance, footprint=disk(self.radius))
+        tops = label(local_maxima(cut), connectivity=2).astype(np.int32, copy=False)
+        # A peak that stands out is cut by its whole height; a lower one by less.
+        stands = np.zeros(int(tops.max(initial=0)) + 1, dtype=bool)
+        stands[tops[distance - cut > 0.999 * self.peak]] = True
+        markers: NDArray[np.int32] = np.where(stands[tops], tops, 0)
+        return markers
 
     def turn(self, fields: Fields, turn: Turn) -> Fields:
         """Turn the planes."""
