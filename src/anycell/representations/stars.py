@@ -116,7 +116,7 @@ class Stars:
         rays = _lengths(outputs, place)
         kept = _chosen(place, rays, (outputs.shape[1], outputs.shape[2]), self.overlap)
         centre = 2 * np.stack(np.divmod(place[kept], outputs.shape[2]), axis=1)
-        top, _ = _painted(centre, rays[kept], 0.5, shape)
+        top = _painted(centre, rays[kept], 0.5, np.arange(1, len(kept) + 1), shape)
         # Numbers follow the places of the middles.
         number = np.zeros(len(kept) + 1, dtype=np.int32)
         number[1:] = 1 + np.argsort(np.argsort(place[kept]))
@@ -128,7 +128,7 @@ class Stars:
         out = np.empty_like(turned)
         out[0] = turned[0]
         angle = np.arctan2(*(turn.matrix @ DIRECTIONS.T))
-        out[1:] = turned[1:]
+        out[1 + np.rint(angle / TURN).astype(int) % RAYS] = turned[1:]
         return out
 
     def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
@@ -242,7 +242,7 @@ def _chosen(place: Ints, rays: Floats, shape: tuple[int, int], overlap: float) -
     A polygon suppresses those whose middle lies in it.  All that no better one can
     reach are taken in one round, which gives the same as one after the other.
     """
-    half = (rays / 2).astype(np.float32)
+    half = rays / 2
     size = _sizes(half)
     centre = np.stack(np.divmod(place, shape[1]), axis=1)
     left, kept = np.arange(len(place)), np.zeros(len(place), dtype=bool)
@@ -250,15 +250,11 @@ def _chosen(place: Ints, rays: Floats, shape: tuple[int, int], overlap: float) -
         won = _reached(centre[left], left, size[left], shape) == left
         winners, left = left[won], left[~won]
         kept[winners] = True
-        while len(winners):
-            owner, area = _painted(centre[winners], half[winners], 0.0, shape)
-            near = np.flatnonzero(owner.ravel()[place[left]])
-            some = left[near]
-            share = _overlaps(place[some], half[some], owner, area)
-            left = np.delete(left, near[share > overlap])
-            # Those that lie under better ones in part are laid open in a further turn.
-            seen = np.bincount(owner.ravel(), minlength=len(winners) + 1)[1:]
-            winners = winners[seen < area]
+        owner = _painted(centre[winners], half[winners], 0.0, winners + 1, shape)
+        rival = owner.ravel()[place[left]]
+        near = np.flatnonzero(rival)
+        share = _overlaps(centre[left[near]], half[left[near]], rival[near], owner)
+        left = np.delete(left, near[share > overlap])
     return np.flatnonzero(kept)
 
 
@@ -282,38 +278,30 @@ def _reached(centre: Ints, left: Ints, size: Ints, shape: tuple[int, int]) -> In
 
 
 def _overlaps(
-    place: Ints, rays: Floats, owner: NDArray[np.int32], area: Ints
+    centre: Ints, rays: Floats, rival: NDArray[np.int32], owner: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Intersection over union of polygons with those painted where their middles lie.
+    """Intersection over union of each polygon and its rival among those painted.
 
     Large polygons are probed at every second, third ... place.
     """
-    rival = owner.ravel()[place]
-    centre = np.stack(np.divmod(place, owner.shape[1]), axis=1)
-    share = np.zeros(len(place))
+    area = np.bincount(owner.ravel())
+    share = np.zeros(len(centre))
     for which, y, x, spacing in _covered(centre, rays, 0.0, owner.shape, sparse=True):
-        count = np.bincount(which, minlength=len(place))
-        both = np.bincount(which[owner[y, x] == rival[which]], minlength=len(place))
-        union = count + area[rival - 1] / spacing**2 - both
+        count = np.bincount(which, minlength=len(centre))
+        both = np.bincount(which[owner[y, x] == rival[which]], minlength=len(centre))
+        union = count + area[rival] / spacing**2 - both
         share = np.where(count > 0, both / union, share)
     return share
 
 
 def _painted(
-    centre: Ints, rays: Floats, shift: float, shape: tuple[int, int]
-) -> tuple[NDArray[np.int32], Ints]:
-    """Fill polygons with their numbers, from 1; later ones lie on top.
-
-    Returns
-    -------
-    rows x columns, and the pixels of each polygon, whether seen or not.
-    """
+    centre: Ints, rays: Floats, shift: float, number: Ints, shape: tuple[int, int]
+) -> NDArray[np.int32]:
+    """Fill polygons with their numbers; the highest number lies on top."""
     top = np.zeros(shape, dtype=np.int32)
-    area = np.zeros(len(centre), dtype=np.int64)
     for which, y, x, _ in _covered(centre, rays, shift, shape):
-        np.maximum.at(top, (y, x), which.astype(np.int32) + 1)
-        area += np.bincount(which, minlength=len(centre))
-    return top, area
+        np.maximum.at(top, (y, x), number[which].astype(np.int32))
+    return top
 
 
 def _sizes(rays: NDArray[np.floating]) -> Ints:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Watershed"]
 
 CLASS_SHARE = 0.01
-STEEPNESS = 3.0
+STEEPNESS = 6.0
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,17 @@ class Watershed:
         )
 
     def _markers(self, distance: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Number the peaks that stand out by ``peak``: extended maxima (Soille 1999)."""
+        """Number the peaks that stand out by ``peak`` (h-maxima, Soille 1999)."""
         from skimage.measure import label
-        from skimage.morphology import disk, local_maxima, reconstruction
+        from skimage.morphology import disk, reconstruction
 
-        lowered = distance - np.float32(self.peak)
-        cut = reconstruction(lowered, distance, footprint=disk(self.radius))
-        tops = label(local_maxima(cut), connectivity=2).astype(np.int32, copy=False)
+        lowered = reconstruction(
+            distance - np.float32(self.peak), distance, footprint=disk(self.radius)
+        )
         # A peak that stands out is cut by its whole height; a lower one by less.
-        stands = np.zeros(int(tops.max(initial=0)) + 1, dtype=bool)
-        stands[tops[distance - cut > 0.999 * self.peak]] = True
-        markers: NDArray[np.int32] = np.where(stands[tops], tops, 0)
-        return markers
+        tops = distance - lowered > 0.999 * self.peak
+        numbered: NDArray[np.int32] = label(tops, connectivity=2).astype(np.int32)
+        return numbered
 
     def turn(self, fields: Fields, turn: Turn) -> Fields:
         """Turn the planes."""
