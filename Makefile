@@ -27,7 +27,7 @@ bench: $(VENV)/.installed-test
 	for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo_out
+	rm -rf $(VENV) demo_out bench_out
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("anycell needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'

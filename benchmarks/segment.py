@@ -1,6 +1,6 @@
 """Time ``segment`` from a thumbnail to a slide, network and decoding apart.
 
-    python benchmarks/segment.py -o OUT [--model general] [--sides 512,1024,2048,4096]
+    python benchmarks/segment.py [-o OUT] [--model general] [--sides 512,1024,2048,4096]
 
 Images are simulated fields of nuclei and phase contrast, mirrored up to size.  Each is
 segmented ``--repeats`` times; the medians go into OUT/segment.json and OUT/segment.png.
@@ -84,7 +84,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("bench_out"))
     parser.add_argument("--model", default="general")
     parser.add_argument("--sides", default="512,1024,2048,4096")
     parser.add_argument("--modalities", default="nuclei,phase")
