@@ -31,6 +31,7 @@ CORE = {
 }  # fmt: skip
 MAY_USE_TORCH = {
     "train", "validation", "batches", "augment", "export", "curves", "checkpoints", "losses",
+    "lessons", "mixing", "unfold",
 }  # fmt: skip
 TRAINING = {"torch", "monai", "safetensors", "onnx", "onnxscript", "matplotlib"}
 

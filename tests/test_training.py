@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from anycell.samples import find_samples
 torch = pytest.importorskip("torch")
 from anycell.augment import Photometry, photometric  # noqa: E402
 from anycell.batches import Batches, Cropping  # noqa: E402
+from anycell.mixing import Crop, Mixing, mixed  # noqa: E402
 from anycell.train import TrainPlan, train  # noqa: E402
 
 SMALL = Recipe(steps=6, crops=2, side=64, warm_up=2, seed=5)
@@ -159,16 +161,125 @@ def test_training_learns_and_its_model_segments(data: Path, tmp_path: Path) -> N
     from anycell.model import load_model
     from anycell.segment import segment
 
-    learning = {"steps": 50, "crops": 4, "side": 96, "warm_up": 5, "memory": 0.9, "rate": 3e-3}
+    learning = {"steps": 120, "crops": 4, "side": 96, "warm_up": 10, "memory": 0.9, "rate": 2e-3}
     recipe = SMALL.changed({**learning, "typical": 20.0, "spread": 0.1})
     done = train(
-        TrainPlan((data,), tmp_path, recipe=recipe, validate_every=50, workers=0, threads=1)
+        TrainPlan((data,), tmp_path, recipe=recipe, validate_every=120, workers=0, threads=1)
     )
     assert done.best > 0.8
     model = load_model(done.folder)
     found = segment(open_image(data / "bright" / "images" / "0.png"), model)
     truth = read_labels(data / "bright" / "labels" / "0.tif")
     assert abs(int(found.labels.max()) - int(truth.max())) <= 2
+
+
+@pytest.mark.parametrize("learning", ["mean-teacher", "parity"])
+def test_learning_from_unlabeled_images_resumes_exactly(
+    data: Path, tmp_path: Path, learning: str
+) -> None:
+    weights: list[dict[str, torch.Tensor]] = []
+    recipe = SMALL.changed({"steps": 4, "free": 0.5, "cutmix": 0.5, "transplant": 0.5})
+    for out, stops in (("whole", [None]), ("parts", [0.0, 0.0, 0.0, None])):
+        for stop in stops:
+            train(
+                TrainPlan(
+                    (data,),
+                    tmp_path / out,
+                    recipe=recipe,
+                    learning=learning,
+                    labels=0.5,
+                    validate_every=4,
+                    validate_images=1,
+                    workers=0,
+                    threads=1,
+                    stop_after=stop,
+                )
+            )
+        weights.append(torch.load(tmp_path / out / "last.pt", weights_only=True)["module"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert (tmp_path / "whole" / "pseudo" / "manifest.csv").is_file() == (learning == "parity")
+    plan = TrainPlan((data,), tmp_path / "whole", recipe=recipe, labels=0.5)
+    with pytest.raises(ModelError, match="learning"):
+        train(plan)
+
+
+def test_unlabeled_crops_teach_by_consistency_alone(data: Path) -> None:
+    from anycell.lessons import consistency
+
+    samples = tuple(s for s in find_samples(data) if s.labels)
+    bare = tuple(dataclasses.replace(s, labels=None, use="unlabeled") for s in samples)
+    rep = representation("votes")
+    cropping = Cropping(side=96, count=4, free=0.5)
+    batch = Batches(samples, rep, cropping, Photometry(), 1, bare)[0]
+    assert batch.plain.shape == (2, 3, 96, 96)
+    assert batch.weight[:2].min() == 1
+    assert batch.weight[2:].max() == 0
+    assert not torch.equal(batch.images[2:], batch.plain)
+    outputs = torch.randn(4, 9, 48, 48)
+    other = outputs.clone()
+    other[2:] += 1.0
+    assert torch.isclose(
+        rep.loss(outputs, batch.targets, batch.weight), rep.loss(other, batch.targets, batch.weight)
+    )
+    late = consistency(outputs[2:], other[2:], 6, SMALL)
+    assert late > consistency(outputs[2:], other[2:], 0, SMALL) > 0
+    assert consistency(other[2:], other[2:], 6, SMALL) == 0
+    with pytest.raises(InputError, match="unlabeled"):
+        train(TrainPlan((data,), data / "none", recipe=SMALL, learning="mean-teacher"))
+    with pytest.raises(SettingError, match="parity"):
+        train(TrainPlan((data,), data / "none", recipe=SMALL, learning="party"))
+
+
+def test_mixing_moves_image_labels_and_weight_together() -> None:
+    random = np.random.default_rng(0)
+    crops = []
+    for k in range(3):
+        labels = np.zeros((64, 64), np.int32)
+        labels[8:20, 8:20], labels[30:44, 36:50], labels[0:6, 50:64] = 1, 2, 3
+        labels = np.roll(labels, 13 * k, axis=0)
+        image = torch.from_numpy(np.repeat((k + (labels > 0) / 2)[None], 3, 0)).float()
+        crops.append(Crop(image, labels, np.full((64, 64), 1.0 - 0.5 * (k == 2), np.float32)))
+    same = mixed(crops, Mixing(), random)
+    assert all(a is b for a, b in zip(same, crops, strict=True))
+    for how in (Mixing(cutmix=1.0), Mixing(transplant=1.0)):
+        for out, own, other in zip(
+            mixed(crops, how, random), crops, crops[1:] + crops[:1], strict=True
+        ):
+            taken = (out.image[0] != own.image[0]).numpy()
+            assert 0 < taken.mean() < 0.5
+            assert np.array_equal(out.labels[taken] > 0, other.labels[taken] > 0)
+            assert np.array_equal(out.labels[~taken] > 0, own.labels[~taken] > 0)
+            assert np.array_equal(out.weight[taken], other.weight[taken])
+            assert np.array_equal(np.unique(out.labels), np.arange(out.labels.max() + 1))
+    look = mixed(crops, Mixing(amplitude=1.0), random)
+    assert all(a.labels is b.labels for a, b in zip(look, crops, strict=True))
+    assert not torch.equal(look[0].image, crops[0].image)
+
+
+def test_training_goes_on_from_an_exported_graph(data: Path, tmp_path: Path) -> None:
+    from anycell.model import load_model, model_folder
+    from anycell.networks import network
+    from anycell.unfold import graph_weights, measure_norms, unfold
+
+    graph = model_folder("general")
+    module = network("swift").build(3, 9, 2)
+    unfold(module, graph_weights(graph / "model.onnx"), graph)
+    tiles = torch.rand(4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    wanted = load_model("general").outputs(tiles.numpy())
+    with torch.no_grad():
+        assert np.allclose(module.eval()(tiles).numpy(), wanted, atol=1e-3)
+        measure_norms(module, tiles)
+        assert np.allclose(module.eval()(tiles).numpy(), wanted, atol=1e-3)
+        # In training the norms take the batch's own statistics: those that were measured.
+        assert np.abs(module.train()(tiles).numpy() - wanted).max() < 0.2
+    (tmp_path / "general").mkdir()  # a folder of that name is no model
+    plan = TrainPlan((data,), tmp_path / "general", weights=Path("general"), recipe=SMALL)
+    done = train(dataclasses.replace(plan, workers=0, threads=1))
+    assert done.step == SMALL.steps
+    with pytest.raises(ModelError, match="same network"):
+        train(dataclasses.replace(plan, out=tmp_path / "other", method="stars"))
+    with pytest.raises(SettingError, match="general"):
+        train(dataclasses.replace(plan, out=tmp_path / "third", weights=Path("generall")))
 
 
 def test_what_cannot_be_trained_says_why(data: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ Where a crop reaches beyond its image, image and labels are mirrored together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from anycell.errors import InputError
 from anycell.files import open_image, read_labels
 from anycell.image import Region
 from anycell.labels import areas, relabel
+from anycell.mixing import Crop, Mixing, mixed
 from anycell.normalize import fit_normalization, to_model_channels
+from anycell.points import labels_from_points, read_points
 from anycell.representations import Representation
 from anycell.samples import Sample, group_shares
 
@@ -43,6 +45,7 @@ class Cropping:
     typical, spread : cells are scaled so that the logarithm of their median diameter,
         in pixels, is normal around that of ``typical`` with this standard deviation.
     zooms : the range of scale changes that is allowed for it.
+    free : share of the crops that come from unlabeled images, if there are any.
     """
 
     side: int = 256
@@ -50,6 +53,7 @@ class Cropping:
     typical: float = 24.0
     spread: float = 0.5
     zooms: tuple[float, float] = (0.2, 3.0)
+    free: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,31 +65,38 @@ class Loaded:
     diameter: float
     group: str
     partial: bool
+    known: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images: n x 3 x side x side; targets: n x planes x h x w; weight: n x 1 x side x side."""
+    """images: n x 3 x side x side; targets: n x planes x h x w; weight: n x 1 x side x side.
+
+    ``plain`` holds the unlabeled images, the last ones of ``images``, as they were before
+    their look was changed: m x 3 x side x side.  Their weight is 0.
+    """
 
     step: int
     images: Tensor
     targets: Tensor
     weight: Tensor
     labels: Tensor
+    plain: Tensor
 
 
 def load(sample: Sample) -> Loaded:
-    """Read a labeled sample, normalize it as ``segment`` would, and build its pyramid."""
-    if sample.labels is None:
-        raise InputError(f"{sample.image} has no labels", expected="a labeled image")
+    """Read a sample, normalize it as ``segment`` would, and build its pyramid.
+
+    Without labels they are grown from its points; without points nothing is known.
+
+    Raises
+    ------
+    InputError : a file cannot be read, or labels are of another size than the image.
+    """
     image = open_image(sample.image)
-    labels = relabel(read_labels(sample.labels))
-    if labels.shape != image.shape[1:]:
-        raise InputError(
-            f"{sample.image} is {image.shape[1:]}, {sample.labels} is {labels.shape}",
-            expected="an image and labels of the same rows and columns",
-        )
-    pixels = fit_normalization(image).apply(image.read(Region(0, 0, *labels.shape)))
+    shape = image.shape[1:]
+    pixels = fit_normalization(image).apply(image.read(Region(0, 0, *shape)))
+    labels, known = _truth(sample, pixels)
     if len(pixels) > 1:
         pixels = to_model_channels(pixels)
     levels = [pixels.astype(np.float16)]
@@ -93,7 +104,27 @@ def load(sample: Sample) -> Loaded:
         levels.append(_halved(levels[-1]))
     size = areas(labels)[1:]
     diameter = float(np.sqrt(np.median(size) * 4 / np.pi)) if len(size) else TYPICAL_DIAMETER
-    return Loaded(tuple(levels), labels, diameter, sample.group, sample.partial)
+    return Loaded(tuple(levels), labels, diameter, sample.group, sample.partial, known)
+
+
+def _truth(
+    sample: Sample, pixels: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_] | None]:
+    """The labels of a sample, and where they are known; None is everywhere."""
+    shape = pixels.shape[1:]
+    if sample.labels is None:
+        if sample.points is None:
+            return np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+        return labels_from_points(pixels, read_points(sample.points)[sample.image.stem])
+    labels = relabel(read_labels(sample.labels))
+    ignore = None if sample.ignore is None else read_labels(sample.ignore)
+    for path, found in ((sample.labels, labels), (sample.ignore, ignore)):
+        if found is not None and found.shape != shape:
+            raise InputError(
+                f"{sample.image} is {shape}, {path} is {found.shape}",
+                expected="an image and labels of the same rows and columns",
+            )
+    return labels, None if ignore is None else ignore == 0
 
 
 def _halved(pixels: NDArray[np.float16]) -> NDArray[np.float16]:
@@ -114,47 +145,62 @@ class Batches(torch.utils.data.Dataset[Batch]):
         cropping: Cropping,
         photometry: Photometry,
         seed: int,
-        progress: Callable[[int, int], None] | None = None,
+        unlabeled: tuple[Sample, ...] = (),
+        mixing: Mixing | None = None,
     ) -> None:
         self.representation = representation
         self.cropping = cropping
         self.photometry = photometry
         self.seed = seed
+        self.mixing = mixing or Mixing()
+        self.labeled = _Pool(samples)
+        self.unlabeled = _Pool(unlabeled)
+        self.free = round(cropping.free * cropping.count) if unlabeled else 0
+
+    def __getitem__(self, step: int) -> Batch:
+        random = np.random.default_rng((self.seed, step))
+        taught = self.cropping.count - self.free
+        crops = [
+            _crop(member, self.cropping, random)
+            for pool, count in ((self.labeled, taught), (self.unlabeled, self.free))
+            for member in pool.draw(count, random)
+        ]
+        crops[:taught] = mixed(crops[:taught], self.mixing, random)
+        fields = [self.representation.encode(crop.labels) for crop in crops]
+        labels = torch.from_numpy(np.stack([crop.labels for crop in crops]))
+        images = torch.stack([crop.image for crop in crops])
+        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
+        return Batch(
+            step,
+            photometric(images, labels, self.photometry, noise),
+            torch.from_numpy(np.stack(fields)),
+            torch.from_numpy(np.stack([crop.weight for crop in crops]))[:, None],
+            labels,
+            images[taught:],
+        )
+
+
+class _Pool:
+    """Samples in memory, drawn by group."""
+
+    def __init__(self, samples: tuple[Sample, ...]) -> None:
         self.by_group: defaultdict[str, list[Loaded]] = defaultdict(list)
-        for done, sample in enumerate(samples):
+        for sample in samples:
             self.by_group[sample.group].append(load(sample))
-            if progress is not None:
-                progress(done + 1, len(samples))
         shares = group_shares(samples)
         self.groups = sorted(shares)
         self.shares = np.array([shares[g] for g in self.groups])
 
-    def __getitem__(self, step: int) -> Batch:
-        random = np.random.default_rng((self.seed, step))
-        groups = random.choice(len(self.groups), self.cropping.count, p=self.shares)
-        images, labels, weights = [], [], []
-        for group in groups:
-            members = self.by_group[self.groups[group]]
-            member = members[random.integers(len(members))]
-            image, label = _crop(member, self.cropping, random)
-            images.append(image)
-            labels.append(label)
-            weights.append(_weight(label, member.partial))
-        fields = [self.representation.encode(label) for label in labels]
-        stacked = torch.from_numpy(np.stack(labels))
-        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
-        return Batch(
-            step,
-            photometric(torch.stack(images), stacked, self.photometry, noise),
-            torch.from_numpy(np.stack(fields)),
-            torch.from_numpy(np.stack(weights))[:, None],
-            stacked,
-        )
+    def draw(self, count: int, random: np.random.Generator) -> list[Loaded]:
+        """Draw groups by their shares, then a member of each."""
+        if not count:
+            return []
+        groups = random.choice(len(self.groups), count, p=self.shares)
+        members = [self.by_group[self.groups[group]] for group in groups]
+        return [member[random.integers(len(member))] for member in members]
 
 
-def _crop(
-    member: Loaded, cropping: Cropping, random: np.random.Generator
-) -> tuple[Tensor, NDArray[np.int32]]:
+def _crop(member: Loaded, cropping: Cropping, random: np.random.Generator) -> Crop:
     """Cut a turned, scaled, slightly stretched crop, mostly around a cell."""
     zoom = cropping.typical * float(np.exp(random.normal(0.0, cropping.spread))) / member.diameter
     height, width = member.labels.shape
@@ -177,10 +223,19 @@ def _crop(
     level = int(np.clip(np.floor(np.log2(max(1.0, 1.0 / zoom)) + 0.4), 0, len(member.pyramid) - 1))
     pixels = torch.from_numpy(member.pyramid[level]).float()[None]
     image = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)[0]
-    numbers = torch.from_numpy(member.labels)[None, None].float()
-    label = F.grid_sample(numbers, grid, "nearest", "reflection", align_corners=False)[0, 0]
-    found = relabel(label.numpy().astype(np.int32))
-    return image.expand(3, -1, -1) if len(image) == 1 else image, found
+    label = relabel(_nearest(member.labels, grid).astype(np.int32))
+    weight = _weight(label, member.partial)
+    if member.known is not None:
+        weight *= _nearest(member.known, grid)
+    return Crop(image.expand(3, -1, -1) if len(image) == 1 else image, label, weight)
+
+
+def _nearest(plane: NDArray[Any], grid: Tensor) -> NDArray[np.float32]:
+    """Sample a plane of numbers at the nearest pixels."""
+    numbers = torch.from_numpy(plane)[None, None].float()
+    found = F.grid_sample(numbers, grid, "nearest", "reflection", align_corners=False)[0, 0]
+    sampled: NDArray[np.float32] = found.numpy()
+    return sampled
 
 
 def _centre(

@@ -22,8 +22,10 @@ from anycell.curves import plot_curves
 from anycell.errors import ModelError
 from anycell.export import export_model
 from anycell.methods import Method, Recipe
+from anycell.model import model_folder
 from anycell.networks import network
 from anycell.representations import representation
+from anycell.unfold import graph_weights, unfold
 
 __all__ = ["State", "add_curve", "export_best", "keep_best", "resume", "save", "start"]
 
@@ -34,7 +36,10 @@ FREE = frozenset({"steps", "cool_down", "rate", "warm_up"})
 
 @dataclass
 class State:
-    """What changes during training, and is saved."""
+    """What changes during training, and is saved.
+
+    ``folded`` weights come from an exported graph: their norms are still to be measured.
+    """
 
     module: nn.Module
     averaged: nn.Module
@@ -43,6 +48,7 @@ class State:
     best: float = -1.0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    folded: bool = False
 
     @property
     def recent(self) -> float:
@@ -51,31 +57,48 @@ class State:
 
 
 def start(
-    method: Method, recipe: Recipe, device: torch.device, weights_file: Path | None = None
+    method: Method, recipe: Recipe, device: torch.device, weights: Path | None = None
 ) -> State:
-    """Make untrained weights from the recipe's seed, or take those of a file.
+    """Make untrained weights from the recipe's seed, or take those of a trained model.
+
+    Parameters
+    ----------
+    weights : a ``weights.safetensors``, a model's folder, or the name of a bundled model.
 
     Raises
     ------
-    ModelError : the file cannot be read, or holds weights of another method.
+    ModelError : they cannot be read, or are of another method.
+    SettingError : there is no such model.
     """
     torch.manual_seed(recipe.seed)
     module = _module(method)
-    if weights_file is not None:
-        _fill(module, weights_file)
+    folded = weights is not None and _begin(module, weights)
     module = module.to(device)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = [p for p in module.parameters() if p.ndim > 1]
+    kernels = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [
-            {"params": weights, "weight_decay": recipe.decay},
+            {"params": kernels, "weight_decay": recipe.decay},
             {"params": others, "weight_decay": 0.0},
         ],
         lr=recipe.rate,
     )
     averaged = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
-    return State(module, averaged, optimizer)
+    return State(module, averaged, optimizer, folded=folded)
+
+
+def _begin(module: nn.Module, weights: Path) -> bool:
+    """Take the weights of a file or a model; True when they come from a folded graph."""
+    if weights.is_file():
+        _fill(module, weights)
+        return False
+    folder = model_folder(weights)
+    if (folder / "weights.safetensors").is_file():
+        _fill(module, folder / "weights.safetensors")
+        return False
+    unfold(module, graph_weights(folder / "model.onnx"), folder)
+    return True
 
 
 def _fill(module: nn.Module, path: Path) -> None:
@@ -98,11 +121,15 @@ def _module(method: Method) -> nn.Module:
     return network(str(method.network)).build(3, rep.channels, rep.stride)
 
 
-def save(state: State, out: Path, method: Method, recipe: Recipe) -> None:
-    """Write the checkpoint beside its place, then move it there."""
+def save(state: State, out: Path, run: dict[str, Any]) -> None:
+    """Write the checkpoint beside its place, then move it there.
+
+    Parameters
+    ----------
+    run : method, recipe and whatever else a resumed run must have in common with this one.
+    """
     content = {
-        "method": method.name,
-        "recipe": asdict(recipe),
+        "run": run,
         "module": state.module.state_dict(),
         "averaged": state.averaged.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -116,7 +143,7 @@ def save(state: State, out: Path, method: Method, recipe: Recipe) -> None:
     part.replace(out / "last.pt")
 
 
-def resume(state: State, out: Path, method: Method, recipe: Recipe) -> None:
+def resume(state: State, out: Path, run: dict[str, Any]) -> None:
     """Go on from ``last.pt`` if there is one.
 
     Raises
@@ -132,11 +159,15 @@ def resume(state: State, out: Path, method: Method, recipe: Recipe) -> None:
         raise ModelError(
             f"{path} cannot be read: {error}", hint="delete it to start anew"
         ) from error
-    found = {"method": saved["method"], **saved["recipe"]}
-    asked = {"method": method.name, **asdict(recipe)}
+    if "run" not in saved:
+        raise ModelError(
+            f"{path} is of an older version of anycell",
+            hint="begin anew with --weights and another output folder",
+        )
+    found = {**asdict(Recipe()), **saved["run"]}
     other = [
         f"{k} {found.get(k)} (asked: {v})"
-        for k, v in asked.items()
+        for k, v in run.items()
         if k not in FREE and found.get(k) != v
     ]
     if other:

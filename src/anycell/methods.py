@@ -11,7 +11,10 @@ from typing import Any
 
 from anycell.errors import SettingError, unknown_name
 
-__all__ = ["METHODS", "Method", "Recipe", "method"]
+__all__ = ["LEARNING", "METHODS", "Method", "Recipe", "method"]
+
+LEARNING = ("supervised", "mean-teacher", "parity")
+"""What is made of unlabeled images; see ``anycell.lessons``."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Recipe:
     typical, spread : median cell diameter of crops, pixels, and the standard deviation of
         its natural logarithm around it.
     seed : of weights, crops and augmentation.
+    cutmix, transplant, amplitude : chances per crop to take something from another one
+        (``anycell.mixing``).
+    free, consistency : share of a batch that is unlabeled, and the weight of what is learned
+        from it; for the learning ``mean-teacher``.
+    teach_at : share of the steps after which pseudo-labels are made; for ``parity``.
     """
 
     steps: int = 20_000
@@ -45,6 +53,12 @@ class Recipe:
     typical: float = 24.0
     spread: float = 0.5
     seed: int = 1
+    cutmix: float = 0.0
+    transplant: float = 0.0
+    amplitude: float = 0.0
+    free: float = 0.25
+    consistency: float = 0.5
+    teach_at: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
@@ -52,6 +66,12 @@ class Recipe:
             raise SettingError(
                 f"steps {self.steps}, crops {self.crops}, side {self.side}",
                 expected="steps from 1, crops from 2, side a multiple of 32 from 64",
+            )
+        shares = (self.cutmix, self.transplant, self.amplitude, self.free, self.teach_at)
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise SettingError(
+                "cutmix, transplant, amplitude, free, teach_at: " + ", ".join(map(str, shares)),
+                expected="each 0 .. 1",
             )
 
     def changed(self, settings: Mapping[str, Any]) -> Recipe:
@@ -73,6 +93,7 @@ class Method:
     representation : name in ``anycell.representations.REPRESENTATIONS``.
     summary : the idea in one line.
     reference : where it comes from.
+    learning : one of ``LEARNING``: what it makes of unlabeled images.
     """
 
     name: str
@@ -81,6 +102,7 @@ class Method:
     summary: str
     reference: str
     recipe: Recipe = field(default_factory=Recipe)
+    learning: str = "supervised"
 
 
 def _table(*methods: Method) -> dict[str, Method]:
@@ -125,6 +147,13 @@ METHODS: dict[str, Method] = _table(
         "watershed",
         "nearness to the cell's centre, and pixel classes; a watershed grows from its peaks",
         "Mesmer: Greenwald et al. 2022",
+    ),
+    Method(
+        "threeclass",
+        "swift",
+        "threeclass",
+        "background, interior and boundary; interiors are pieces, grown back over their boundary",
+        "challenge baseline: Ma et al. 2024",
     ),
     Method(
         "unet-3class",
@@ -173,6 +202,23 @@ METHODS: dict[str, Method] = _table(
         "votes by the baseline's SwinUNETR",
         "anycell; Hatamizadeh et al. 2022",
         BASELINE,
+    ),
+    Method(
+        "mean-teacher",
+        "swift",
+        "votes",
+        "votes; on unlabeled images, to say of changed ones what the averaged model says of plain",
+        "Tarvainen & Valpola 2017",
+        learning="mean-teacher",
+    ),
+    Method(
+        "parity",
+        "swift",
+        "votes",
+        "votes; learns half of the time from its own cells in unlabeled images, if believed",
+        "anycell: parity distillation",
+        Recipe(cutmix=0.2, transplant=0.2, amplitude=0.2),
+        learning="parity",
     ),
     Method(
         "classical",

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     from anycell.predictor import Predictor
 
-__all__ = ["DEFAULT", "FORMAT", "Model", "bundled", "default_model", "load_model"]
+__all__ = [
+    "DEFAULT",
+    "FORMAT",
+    "Model",
+    "bundled",
+    "default_model",
+    "load_model",
+    "model_folder",
+]
 
 FORMAT = 1
 DEFAULT = "general"
@@ -98,11 +106,7 @@ def load_model(name: str | Path, *, threads: int = 0) -> Predictor:
         from anycell.predictor import Classic
 
         return Classic()
-    folder = Path(name)
-    if not folder.is_dir():
-        if str(name) not in bundled():
-            raise unknown_name("model", str(name), (*bundled(), "classical", "PATH"))
-        folder = _weights() / str(name)
+    folder = model_folder(name)
     about = _about(folder)
     graph = _bytes(folder / "model.onnx")
     digest = hashlib.sha256(graph).hexdigest()
@@ -127,6 +131,22 @@ def load_model(name: str | Path, *, threads: int = 0) -> Predictor:
     )
     _verify(model, folder)
     return model
+
+
+def model_folder(name: str | Path) -> Path:
+    """Find the folder of a model by its path or, for one inside the package, its name.
+
+    Raises
+    ------
+    SettingError : no such folder, and no model of that name.
+    """
+    folder = Path(name)
+    packed = str(name) in bundled()
+    if folder.is_dir() and ((folder / "model.json").is_file() or not packed):
+        return folder
+    if not packed:
+        raise unknown_name("model", str(name), (*bundled(), "classical", "PATH"))
+    return _weights() / str(name)
 
 
 def _weights() -> Path:

@@ -2,25 +2,41 @@
 
 A folder is read in one of two layouts:
 
-    DATA/manifest.csv               columns use, group, image, labels, modality, labeled
+    DATA/manifest.csv               columns use, group, image, labels, modality, labeled, ignore
     DATA/[GROUP/]images/NAME.*      with [GROUP/]labels/NAME.* beside it, any subset
+    DATA/[GROUP/]ignore/NAME.*      pixels that are not 0 are left out of training
+    DATA/[GROUP/]points.csv         columns image, x, y: a point in each of some cells
 
-``use`` is train, validate or unlabeled.  Without a manifest every ``HELD_OUT``-th group
-is held out for validation, or every ``HELD_OUT``-th image when there is only one group.
-A group is what must never straddle a split: one source, experiment or movie.
+``use`` is train, validate or unlabeled.  ``labeled`` says ``... only`` where just some cells
+are labeled, and ``points: FILE`` where a file beside images/ has points.  Without a
+manifest every ``HELD_OUT``-th group is held out for validation, or every ``HELD_OUT``-th
+image when there is only one group.  A group is what must never straddle a split: one
+source, experiment or movie.
 """
 
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anycell.errors import InputError
-from anycell.files import find_images
+import numpy as np
 
-__all__ = ["HELD_OUT", "USES", "Sample", "find_samples", "group_shares"]
+from anycell.errors import InputError, SettingError, unknown_name
+from anycell.files import find_images
+from anycell.points import read_points
+
+__all__ = [
+    "HELD_OUT",
+    "USES",
+    "Sample",
+    "find_samples",
+    "group_shares",
+    "share_labels",
+    "without_groups",
+]
 
 HELD_OUT = 5
 USES = ("train", "validate", "unlabeled")
@@ -36,6 +52,8 @@ class Sample:
     group : source, experiment or movie.
     use : train, validate or unlabeled.
     modality : as the manifest says, or empty.
+    points : a table with places of some of its cells; None when there is none.
+    ignore : an image that is not 0 where the labels are not known; None when there is none.
     partial : True when only some of the cells are labeled, so that background far from
         the labeled ones is not known to be background.
     cells : how many cells are labeled, where the manifest says so.
@@ -48,6 +66,13 @@ class Sample:
     modality: str = ""
     partial: bool = False
     cells: int = 1
+    points: Path | None = None
+    ignore: Path | None = None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a training may learn from it: it has labels or points, and is not held out."""
+        return self.use != "validate" and (self.labels is not None or self.points is not None)
 
 
 def find_samples(data: Path) -> tuple[Sample, ...]:
@@ -84,6 +109,44 @@ def group_shares(samples: tuple[Sample, ...]) -> dict[str, float]:
     return {g: share / total for g, share in raw.items()}
 
 
+def without_groups(samples: tuple[Sample, ...], groups: Sequence[str]) -> tuple[Sample, ...]:
+    """Leave some groups out.
+
+    Raises
+    ------
+    SettingError : no such group.
+    """
+    known = sorted({s.group for s in samples})
+    for group in groups:
+        if group not in known:
+            raise unknown_name("group", group, known)
+    return tuple(s for s in samples if s.group not in groups)
+
+
+def share_labels(samples: tuple[Sample, ...], share: float, seed: int) -> tuple[Sample, ...]:
+    """Keep the labels of a share of the training images of each group, at least of one.
+
+    The others become unlabeled.  A smaller share keeps a subset of what a larger one keeps.
+
+    Raises
+    ------
+    SettingError : a share outside 0 .. 1, or 0.
+    """
+    if not 0.0 < share <= 1.0:
+        raise SettingError(f"a share of {share:g} of the labels", expected="above 0, up to 1")
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        if sample.use == "train" and sample.labels is not None:
+            members[sample.group].append(index)
+    out = list(samples)
+    for group, indices in sorted(members.items()):
+        order = np.random.default_rng([seed, *group.encode()]).permutation(len(indices))
+        for k in order[max(1, round(share * len(indices))) :]:
+            index = indices[k]
+            out[index] = replace(out[index], labels=None, ignore=None, use="unlabeled")
+    return tuple(out)
+
+
 def _from_manifest(manifest: Path) -> tuple[Sample, ...]:
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -93,14 +156,26 @@ def _from_manifest(manifest: Path) -> tuple[Sample, ...]:
             f"{manifest} has the columns {', '.join(rows[0])}",
             expected=f"at least {', '.join(sorted(needed))}",
         )
-    return tuple(_row_sample(row, manifest) for row in rows if row["use"] in USES)
+    return _with_points([_row_sample(row, manifest) for row in rows if row["use"] in USES])
+
+
+def _with_points(samples: list[Sample]) -> tuple[Sample, ...]:
+    """Leave points to the images that have some."""
+    tables = {path: set(read_points(path)) for path in {s.points for s in samples} if path}
+    return tuple(
+        replace(s, points=None) if s.points and s.image.stem not in tables[s.points] else s
+        for s in samples
+    )
 
 
 def _row_sample(row: dict[str, str], manifest: Path) -> Sample:
     root = manifest.parent
     image = root / row["image"]
     labels = root / row["labels"] if row["labels"] else None
-    for path in (image, labels):
+    ignore = root / row["ignore"] if row.get("ignore") else None
+    kind, _, table = (row.get("labeled") or "").partition("points:")
+    points = image.parent.parent / table.strip() if table else None
+    for path in (image, labels, ignore, points):
         if path is not None and not path.exists():
             raise InputError(f"{manifest} names {path}, which does not exist")
     return Sample(
@@ -109,8 +184,10 @@ def _row_sample(row: dict[str, str], manifest: Path) -> Sample:
         group=row["group"],
         use=row["use"],
         modality=row.get("modality") or "",
-        partial="only" in (row.get("labeled") or ""),
+        partial="only" in kind,
         cells=int(row.get("cells") or 1),
+        points=points,
+        ignore=ignore,
     )
 
 
@@ -122,13 +199,20 @@ def _from_folders(data: Path) -> tuple[Sample, ...]:
     for folder in folders:
         group = folder.parent.relative_to(data).as_posix()
         group = data.name if group == "." else group
-        beside = folder.parent / "labels"
-        labels = {p.name.split(".")[0]: p for p in beside.iterdir()} if beside.is_dir() else {}
+        labels, ignore = (_by_name(folder.parent / kind) for kind in ("labels", "ignore"))
+        table = folder.parent / "points.csv"
+        points = table if table.is_file() else None
         for image in find_images(folder):
             stem = image.name.split(".")[0]
             path = labels.get(stem, labels.get(f"{stem}_label"))
-            found.append(Sample(image, path, group, "train" if path else "unlabeled"))
-    return _hold_out(found)
+            use = "train" if path else "unlabeled"
+            leave = ignore.get(stem) if path else None
+            found.append(Sample(image, path, group, use, points=points, ignore=leave))
+    return _hold_out(list(_with_points(found)))
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    return {p.name.split(".")[0]: p for p in folder.iterdir()} if folder.is_dir() else {}
 
 
 def _hold_out(found: list[Sample]) -> tuple[Sample, ...]:
@@ -140,6 +224,5 @@ def _hold_out(found: list[Sample]) -> tuple[Sample, ...]:
     else:
         chosen = {s.image for s in labeled[HELD_OUT - 1 :: HELD_OUT] or labeled[1:][-1:]}
     return tuple(
-        s if s.image not in chosen else Sample(s.image, s.labels, s.group, "validate")
-        for s in found
+        s if s.image not in chosen else replace(s, use="validate", points=None) for s in found
     )

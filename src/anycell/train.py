@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,12 +23,15 @@ from torch import nn
 from anycell.augment import Photometry
 from anycell.batches import Batch, Batches, Cropping
 from anycell.checkpoints import State, add_curve, export_best, keep_best, resume, save, start
-from anycell.errors import InputError, SettingError
-from anycell.methods import METHODS, Method, Recipe, method
+from anycell.errors import InputError, SettingError, unknown_name
+from anycell.lessons import consistency, lesson_step, pseudo_samples
+from anycell.methods import LEARNING, METHODS, Method, Recipe, method
+from anycell.mixing import Mixing
 from anycell.networks import Network, network
 from anycell.representations import Representation, representation
 from anycell.runs import cores
-from anycell.samples import Sample, find_samples
+from anycell.samples import Sample, find_samples, share_labels, without_groups
+from anycell.unfold import measure_norms
 from anycell.validation import TorchPredictor, Validation, validate
 
 __all__ = ["TrainPlan", "Trained", "train"]
@@ -41,10 +45,14 @@ class TrainPlan:
     ----------
     data : folders of samples; see ``anycell.samples``.
     out : folder for checkpoints, curves and the model; resumed when it holds a run.
-    weights : ``weights.safetensors`` of an earlier training of the same method to begin
-        with; None for random ones.  Not read when a run is resumed.
+    weights : a model of the same network and representation to begin with: its folder, its
+        name, or a ``weights.safetensors``; None for random ones.  Not read when resumed.
     method : name in ``METHODS``.
     recipe : how; None for the method's own.
+    learning : what is made of unlabeled images; None for the method's own.
+    labels : share of the training images of each group whose labels are used, at least one
+        image; the others count as unlabeled.
+    skip : groups that are left out altogether.
     validate_every, save_every : steps between them; the last step does both.
     validate_images : images per group that a validation during training looks at.
     workers : processes that make crops.
@@ -58,6 +66,9 @@ class TrainPlan:
     method: str = "votes"
     weights: Path | None = None
     recipe: Recipe | None = None
+    learning: str | None = None
+    labels: float = 1.0
+    skip: tuple[str, ...] = ()
     validate_every: int = 1000
     save_every: int = 250
     validate_images: int = 3
@@ -102,8 +113,12 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
     _keep_memory()
     device = _device(plan.device)
     net, rep = network(made.network), representation(made.representation)
+    learning = plan.learning or made.learning
+    if learning not in LEARNING:
+        raise unknown_name("learning", learning, LEARNING)
     samples = tuple(s for folder in plan.data for s in find_samples(folder))
-    labeled = tuple(s for s in samples if s.use == "train" and s.labels is not None)
+    samples = share_labels(without_groups(samples, plan.skip), plan.labels, recipe.seed)
+    labeled = tuple(s for s in samples if s.teaches)
     if not labeled:
         raise InputError(
             f"no labeled training images in {', '.join(map(str, plan.data))}",
@@ -111,10 +126,11 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
         )
     plan.out.mkdir(parents=True, exist_ok=True)
     state = start(made, recipe, device, plan.weights)
-    resume(state, plan.out, made, recipe)
+    parts = _Parts(made, net, rep, labeled, samples, learning, device)
+    resume(state, plan.out, parts.run(plan, recipe))
     if state.step < recipe.steps:
         report(f"reading {len(labeled)} labeled images of {len({s.group for s in labeled})} groups")
-        _loop(state, plan, recipe, _Parts(made, net, rep, labeled, samples, device), report)
+        _loop(state, plan, recipe, parts, report)
     if state.best >= 0.0:
         export_best(plan.out, made)
     return Trained(state.step, recipe.steps, state.best, plan.out / "best")
@@ -127,35 +143,110 @@ class _Parts:
     representation: Representation
     labeled: tuple[Sample, ...]
     samples: tuple[Sample, ...]
+    learning: str
     device: torch.device
+
+    def run(self, plan: TrainPlan, recipe: Recipe) -> dict[str, Any]:
+        """What a resumed run must have in common with this one."""
+        facts = {"method": plan.method, "learning": self.learning, "labels": plan.labels}
+        facts["skip"] = list(plan.skip)
+        return {**facts, **asdict(recipe)}
 
 
 def _loop(
     state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, report: Callable[[str], None]
 ) -> None:
     """Step until the recipe's end, an interrupt, or ``stop_after``."""
-    cropping = Cropping(recipe.side, recipe.crops, recipe.typical, recipe.spread)
-    batches = Batches(parts.labeled, parts.representation, cropping, Photometry(), recipe.seed)
     check = Validation.of(parts.samples, plan.validate_images)
-    began, before, first = time.monotonic(), state.seconds, state.step
+    clock = _Pace(state, recipe.crops)
     report(f"training {plan.method} from step {state.step} to {recipe.steps} on {parts.device}")
-    try:
-        for batch in _stream(batches, state.step, recipe.steps, plan.workers):
-            _step(state, batch, recipe, parts)
-            state.seconds = before + time.monotonic() - began
-            last = state.step == recipe.steps
-            if last or state.step % plan.validate_every == 0:
-                report(_judge(state, plan, recipe, parts, check))
-            elif state.step % 100 == 0:
-                pace = (state.step - first) * recipe.crops / (time.monotonic() - began)
-                report(f"step {state.step}: loss {state.recent:.4f}, {pace:.1f} crops/s")
-            if last or state.step % plan.save_every == 0:
-                save(state, plan.out, parts.method, recipe)
-            if plan.stop_after is not None and time.monotonic() - began > plan.stop_after:
-                break
-    except KeyboardInterrupt:
-        report(f"interrupted at step {state.step}; the same command goes on from here")
-    save(state, plan.out, parts.method, recipe)
+    go_on = True
+    while go_on and state.step < recipe.steps:
+        batches, until = _batches(state, plan, recipe, parts, report)
+        stream = _stream(batches, state.step, until, plan.workers)
+        try:
+            for line in _stage(state, stream, plan, (recipe, parts, check, clock)):
+                report(line)
+            go_on = state.step == until
+        except KeyboardInterrupt:
+            report(f"interrupted at step {state.step}; the same command goes on from here")
+            go_on = False
+        save(state, plan.out, parts.run(plan, recipe))
+
+
+def _stage(
+    state: State,
+    stream: Iterator[Batch],
+    plan: TrainPlan,
+    having: tuple[Recipe, _Parts, Validation, _Pace],
+) -> Iterator[str]:
+    """Take the steps of a stream of batches; yields what there is to report."""
+    recipe, parts, check, clock = having
+    for batch in stream:
+        _step(state, batch, recipe, parts)
+        clock.note(state)
+        last = state.step == recipe.steps
+        if last or state.step % plan.validate_every == 0:
+            yield _judge(state, plan, recipe, parts, check)
+        elif state.step % 100 == 0:
+            yield f"step {state.step}: loss {state.recent:.4f}, {clock.pace(state)}"
+        if last or state.step % plan.save_every == 0:
+            save(state, plan.out, parts.run(plan, recipe))
+        if plan.stop_after is not None and clock.seconds > plan.stop_after:
+            return
+
+
+class _Pace:
+    """How long it has taken, this time and in all."""
+
+    def __init__(self, state: State, crops: int) -> None:
+        self.began = time.monotonic()
+        self.before, self.first, self.crops = state.seconds, state.step, crops
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this time's start."""
+        return time.monotonic() - self.began
+
+    def note(self, state: State) -> None:
+        """Note the seconds in all."""
+        state.seconds = self.before + self.seconds
+
+    def pace(self, state: State) -> str:
+        """Crops a second, this time."""
+        return f"{(state.step - self.first) * self.crops / self.seconds:.1f} crops/s"
+
+
+def _batches(
+    state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, report: Callable[[str], None]
+) -> tuple[Batches, int]:
+    """What to learn from next, and the step until which."""
+    labeled, until = parts.labeled, recipe.steps
+    unlabeled: tuple[Sample, ...] = ()
+    if parts.learning == "mean-teacher":
+        unlabeled = tuple(s for s in parts.samples if s.labels is None and s.use != "validate")
+        if not unlabeled:
+            raise InputError(
+                "no unlabeled images, which mean-teacher learns from",
+                expected="images without labels beside them, or --labels below 1",
+            )
+    elif parts.learning == "parity" and state.step < lesson_step(recipe):
+        until = lesson_step(recipe)
+    elif parts.learning == "parity":
+        teacher = _predictor(state, recipe, parts)
+        labeled += pseudo_samples(parts.samples, teacher, plan.out / "pseudo", report)
+    free = recipe.free if unlabeled else 0.0
+    cropping = Cropping(recipe.side, recipe.crops, recipe.typical, recipe.spread, free=free)
+    mixing = Mixing(recipe.cutmix, recipe.transplant, recipe.amplitude)
+    made = Batches(
+        labeled, parts.representation, cropping, Photometry(), recipe.seed, unlabeled, mixing
+    )
+    return made, until
+
+
+def _predictor(state: State, recipe: Recipe, parts: _Parts) -> TorchPredictor:
+    """The averaged model."""
+    return TorchPredictor(state.averaged, parts.network, parts.representation, recipe.typical)
 
 
 def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
@@ -166,10 +257,18 @@ def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
     )
     for group in state.optimizer.param_groups:
         group["lr"] = _rate(state.step, recipe)
+    if state.folded and state.step == 0:
+        measure_norms(state.module, images)
+        state.averaged.load_state_dict(state.module.state_dict())
     state.module.train()
-    with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
+    quick = _has_bfloat16(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=quick):
         outputs = state.module(images)
     loss = parts.representation.loss(outputs, batch.targets.to(device), batch.weight.to(device))
+    if len(batch.plain):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=quick):
+            wanted = state.averaged(batch.plain.to(device))
+        loss = loss + consistency(outputs[-len(wanted) :], wanted, state.step, recipe)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.module.parameters(), recipe.clip)
@@ -221,8 +320,7 @@ def _alone(worker: int) -> None:
 
 def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: Validation) -> str:
     """Validate the averaged model, write the curves, keep the best."""
-    predictor = TorchPredictor(state.averaged, parts.network, parts.representation, recipe.typical)
-    scores = validate(predictor, check)
+    scores = validate(_predictor(state, recipe, parts), check)
     mean = sum(scores.values()) / max(1, len(scores))
     row = {
         "step": state.step,
@@ -244,6 +342,9 @@ def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: 
             "step": state.step,
             "trained_on": sorted({s.group for s in parts.labeled}),
             "images": len(parts.labeled),
+            "learning": parts.learning,
+            "label_share": plan.labels,
+            "training_seconds": round(state.seconds),
             "validation": {"f1@0.5": scores, "images_per_group": plan.validate_images},
         }
         keep_best(state, plan.out, about)

@@ -15,6 +15,7 @@ from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
 from anycell.cli.info import Info
 from anycell.cli.methods import Methods
+from anycell.cli.pseudolabel import PseudoLabel
 from anycell.cli.screen import show_error
 from anycell.cli.segment import Segment
 from anycell.cli.simulate import Simulate
@@ -78,6 +79,7 @@ for name, kind in (
     ("segment", Segment),
     ("evaluate", Evaluate),
     ("train", Train),
+    ("pseudolabel", PseudoLabel),
     ("simulate", Simulate),
     ("info", Info),
     ("methods", Methods),

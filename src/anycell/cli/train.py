@@ -29,8 +29,19 @@ class Train:
     data: Annotated[list[Path], typer.Argument(help="Folders of images and labels.")]
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and model.")]
     method: Annotated[str, typer.Option(help="What to train; see anycell methods.")] = "votes"
+    learning: Annotated[
+        str | None,
+        typer.Option(help="supervised, mean-teacher or parity: what unlabeled images are for."),
+    ] = None
+    labels: Annotated[
+        float, typer.Option(help="Share of the training images whose labels are used.")
+    ] = 1.0
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A group to leave out; may be given again.")
+    ] = None
     weights: Annotated[
-        Path | None, typer.Option(help="weights.safetensors of an earlier training to begin with.")
+        Path | None,
+        typer.Option(help="A model to begin with, as general or RUN/best; else random weights."),
     ] = None
     steps: Annotated[int | None, typer.Option(help="Batches in all.")] = None
     seed: Annotated[int | None, typer.Option(help="Of weights, crops and augmentation.")] = None
@@ -39,6 +50,7 @@ class Train:
     ] = None
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 1000
     workers: Annotated[int, typer.Option(help="Processes that make crops.")] = 1
+    threads: Annotated[int, typer.Option(help="Of the network; 0 for one per core.")] = 0
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
     stop_after: Annotated[
         float | None, typer.Option(help="Seconds after which to stop, to go on later.")
@@ -61,10 +73,14 @@ class Train:
             data=tuple(self.data),
             out=self.out,
             method=self.method,
+            learning=self.learning,
+            labels=self.labels,
+            skip=tuple(self.skip or ()),
             weights=self.weights,
             recipe=self._recipe(),
             validate_every=self.validate_every,
             workers=self.workers,
+            threads=self.threads,
             device=self.device,
             stop_after=self.stop_after,
         )

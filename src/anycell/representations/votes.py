@@ -193,6 +193,14 @@ class Votes:
         top = int(labels.max(initial=0)) + 1
         return self._parity(outputs, _majority(_blocks(labels)), top)[1:].astype(np.float32)
 
+    def margin(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
+        """How far from undecided the foreground of each cell 1..n is: mean |2 p - 1|, 0 .. 1."""
+        blocks = _blocks(labels).ravel()
+        top = int(labels.max(initial=0)) + 1
+        wide = np.abs(np.tanh(0.5 * outputs[:4])).ravel()
+        count = np.maximum(np.bincount(blocks, minlength=top), 1)
+        return (np.bincount(blocks, weights=wide, minlength=top) / count)[1:].astype(np.float32)
+
     def _parity(self, outputs: Fields, coarse: Labels, top: int) -> NDArray[np.float64]:
         cells = find_cells(coarse)
         if not len(cells.pixels):
