@@ -31,7 +31,7 @@ CORE = {
 }  # fmt: skip
 MAY_USE_TORCH = {
     "train", "validation", "batches", "augment", "export", "curves", "checkpoints", "losses",
-    "lessons", "mixing", "unfold",
+    "lessons", "mixing", "quantize", "unfold",
 }  # fmt: skip
 TRAINING = {"torch", "monai", "safetensors", "onnx", "onnxscript", "matplotlib"}
 
@@ -167,6 +167,8 @@ def test_imports_are_allowed(path: Path) -> None:
     name = path.relative_to(SOURCE).with_suffix("").as_posix()
     outside = set(imports(tree_of(path))) - set(sys.stdlib_module_names)
     allowed = CORE | TRAINING if may_use_torch(name) else CORE
+    if name == "runtimes":
+        allowed = allowed | {"openvino"}
     if name.startswith("representations/"):
         allowed = allowed | {"torch"}  # inside ``loss``; the next test sees to it
     assert outside <= allowed

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.confidence import RAW
 from anycell.image import Image
 from anycell.labels import Labels, relabel
 from anycell.normalize import Normalization, fit_normalization
@@ -68,6 +69,7 @@ class Truth:
 
     name = "truth"
     hash = "0" * 16
+    confidence_map = RAW
 
     def look(self, overview: NDArray[np.float32]) -> Truth:
         assert overview.shape[0] == 3

@@ -28,6 +28,7 @@ from anycell.files import (
     write_overlay,
 )
 from anycell.labels import Labels
+from anycell.model import identity
 from anycell.runs import Clock, make_folder, write_run
 from anycell.segment import segment
 
@@ -207,7 +208,7 @@ def segment_files(
     """
     clock = Clock()
     results: list[FileResult] = []
-    named = {"name": model.name, "hash": model.hash}
+    named = identity(model)
     try:
         for task in tasks:
             results.append(_segment_file(task, model, settings, watch))

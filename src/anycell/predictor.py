@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.confidence import RAW, ConfidenceMap
 from anycell.errors import ModelError
 from anycell.representations import LOGIT, Fields, Representation
 from anycell.representations.classical import Classical
@@ -55,6 +56,10 @@ class Predictor(Protocol):
     @property
     def min_confidence(self) -> float:
         """Cells of a lower confidence are more often wrong than right, 0 .. 1."""
+
+    @property
+    def confidence_map(self) -> ConfidenceMap:
+        """Turns the representation's confidences into those to report, and to limit."""
 
     def look(self, overview: NDArray[np.float32]) -> Predictor:
         """Look at the whole image once, 3 x h x w, small and normalized.
@@ -110,6 +115,7 @@ class Classic:
     multiple = 1
     diameter = None
     min_confidence = 0.0
+    confidence_map = RAW
 
     @property
     def hash(self) -> str:

@@ -183,7 +183,8 @@ class _Road:
             _, height, width = self.image.shape
             outputs: Fields = seen.planes
             small = self.predictor.representation.decode(outputs, self.grid.shape)
-            confidence = self.predictor.representation.confidence(outputs, small)
+            sure = self.predictor.representation.confidence(outputs, small)
+            confidence = self.predictor.confidence_map(sure)
             unsure = np.flatnonzero(confidence < self.min_confidence) + 1
             small = np.where(np.isin(small, unsure), 0, small) if len(unsure) else small
             small = small[: seen.inside[0], : seen.inside[1]]

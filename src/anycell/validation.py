@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from anycell.confidence import RAW
 from anycell.export import LARGEST_RADIUS, MIN_CONFIDENCE
 from anycell.files import open_image, read_labels
 from anycell.image import Image
@@ -53,6 +54,7 @@ class TorchPredictor:
 
     name = "in training"
     hash = ""
+    confidence_map = RAW
 
     def __init__(
         self,

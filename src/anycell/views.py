@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.confidence import RAW, ConfidenceMap
 from anycell.errors import InputError
 from anycell.labels import Labels, areas
 from anycell.predictor import Predictor
@@ -89,6 +90,11 @@ class Averaged:
     def min_confidence(self) -> float:
         """As the predictor's."""
         return self.predictor.min_confidence
+
+    @property
+    def confidence_map(self) -> ConfidenceMap:
+        """As the predictor's; distances from not being believed are no confidences."""
+        return RAW if self.strict else self.predictor.confidence_map
 
     def look(self, overview: NDArray[np.float32]) -> Averaged:
         """Let the predictor look at the image."""

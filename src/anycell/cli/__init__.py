@@ -15,6 +15,7 @@ from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
 from anycell.cli.info import Info
 from anycell.cli.methods import Methods
+from anycell.cli.models import models_app
 from anycell.cli.pseudolabel import PseudoLabel
 from anycell.cli.screen import show_error
 from anycell.cli.segment import Segment
@@ -86,6 +87,7 @@ for name, kind in (
     ("demo", Demo),
 ):
     app.command(name)(kind)
+app.add_typer(models_app, name="models")
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ class Segment:
         str | None,
         typer.Option(help="Name or folder of a model; by default the one in the package."),
     ] = None
+    precision: Annotated[
+        str, typer.Option(help="fp32, int8 where the model has it, or auto: what it ships.")
+    ] = "auto"
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime, openvino where it is installed, or auto.")
+    ] = "auto"
     channels: Annotated[
         str | None, typer.Option(help="Channels to use, by name or number, as in DAPI,2.")
     ] = None
@@ -59,7 +65,7 @@ class Segment:
     def run(self) -> int:
         """Segment the images; 1 when any of them failed."""
         from anycell.folders import FolderSettings, find_tasks, segment_files
-        from anycell.model import default_model, load_model
+        from anycell.model import DEFAULT, identity, load_model
 
         settings = FolderSettings(
             channels=self.channels,
@@ -71,7 +77,7 @@ class Segment:
             skip_existing=self.skip_existing,
         )
         tasks = find_tasks(self.images, self.out, recursive=self.recursive)
-        model = default_model() if self.model is None else load_model(self.model)
+        model = load_model(self.model or DEFAULT, precision=self.precision, runtime=self.runtime)
         with FileProgress(len(tasks), quiet=self.quiet or self.json) as progress:
             results = segment_files(tasks, self.out, model, settings, progress)
         failed = [result for result in results if result.status == "failed"]
@@ -79,7 +85,7 @@ class Segment:
             show_json(
                 {
                     "out": self.out,
-                    "model": {"name": model.name, "hash": model.hash},
+                    "model": identity(model),
                     "failed": len(failed),
                     "files": [result.entry() for result in results],
                 }

@@ -1,0 +1,278 @@
+"""Quantize: the graph of a model in 8-bit integers, its ranges measured on real tiles.
+
+    training images, balanced over groups -> segment -> what the network is given -> crops
+    crops -> range of every activation -> weights per channel and activations as int8
+
+The crops are what ``segment`` hands to the network while it segments the images, at the
+zooms that it tries and uses.  Static quantization after Jacob et al. 2018, by onnxruntime;
+the graph keeps pairs of quantizing and dequantizing nodes around its convolutions, which
+both runtimes fuse into integer kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.errors import InputError, ModelError, SettingError
+from anycell.files import open_image
+from anycell.files.damage import replacing
+from anycell.model import PRECISIONS, load_model, read_about, read_graph
+from anycell.predictor import Predictor
+from anycell.representations import Fields
+from anycell.runtimes import open_graph
+from anycell.samples import Sample, find_samples
+from anycell.segment import segment
+
+__all__ = ["METHODS", "Quantization", "export_int8", "network_crops", "quantize", "store_int8"]
+
+METHODS = ("minmax", "entropy", "percentile")
+ACTIVATIONS = ("uint8", "int8")
+PERCENTILE = 99.999
+PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+"""Tells onnxruntime that shapes are known already; else it logs advice."""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a graph is quantized.
+
+    Attributes
+    ----------
+    method : how a range is taken from the values seen: ``minmax``, ``entropy``
+        (Migacz 2017) or ``percentile`` (99.999 % of them).
+    activations : ``uint8`` or ``int8``.
+    first, last : so many convolutions at the beginning and at the end stay float.
+    images : of each group that are segmented.
+    crops : of each group that ranges are measured on.
+    side : of a crop, network pixels.
+    seed : of the choice of images and crops.
+    """
+
+    method: str = "percentile"
+    activations: str = "uint8"
+    first: int = 1
+    last: int = 1
+    images: int = 3
+    crops: int = 4
+    side: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not known."""
+        for what, value, known in (
+            ("method", self.method, METHODS),
+            ("activations", self.activations, ACTIVATIONS),
+        ):
+            if value not in known:
+                raise SettingError(f"{what} {value!r}", expected=f"one of {', '.join(known)}")
+
+
+class _Recorder:
+    """A predictor that keeps the tiles that it is given."""
+
+    def __init__(self, model: Predictor) -> None:
+        self.tiles: list[NDArray[np.float32]] = []
+        self.name, self.hash, self.representation = model.name, model.hash, model.representation
+        self.halo, self.multiple, self.diameter = model.halo, model.multiple, model.diameter
+        self.min_confidence, self.confidence_map = model.min_confidence, model.confidence_map
+        self._model = model
+
+    def look(self, overview: NDArray[np.float32]) -> _Recorder:
+        """Look at the whole image as the model does."""
+        self._model.look(overview)
+        return self
+
+    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+        """Keep the tiles, and give the model's outputs."""
+        self.tiles.extend(tiles)
+        return self._model.outputs(tiles)
+
+
+def network_crops(
+    samples: Sequence[Sample], model: Predictor, plan: Quantization
+) -> list[NDArray[np.float32]]:
+    """Crops of what the network is given when images for training are segmented.
+
+    Parameters
+    ----------
+    samples : those for training are used, the same number of each group; never those
+        held out.
+
+    Returns
+    -------
+    1 x 3 x h x w each, sides up to ``plan.side`` and multiples of the model's.
+
+    Raises
+    ------
+    InputError : no sample is for training.
+    """
+    groups: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.use == "train":
+            groups[sample.group].append(sample)
+    if not groups:
+        raise InputError("no image to calibrate on", expected="samples whose use is train")
+    random = np.random.default_rng(plan.seed)
+    crops: list[NDArray[np.float32]] = []
+    for _, members in sorted(groups.items()):
+        recorder = _Recorder(model)
+        for k in random.choice(len(members), min(plan.images, len(members)), replace=False):
+            segment(open_image(members[int(k)].image), recorder)
+        tiles = recorder.tiles
+        chosen = random.choice(len(tiles), min(plan.crops, len(tiles)), replace=False)
+        crops += [_crop(tiles[int(k)], plan.side, model.multiple, random) for k in chosen]
+    return crops
+
+
+def _crop(
+    tile: NDArray[np.float32], side: int, multiple: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    height, width = tile.shape[1:]
+    rows, columns = (min(side, size) // multiple * multiple for size in (height, width))
+    y, x = random.integers(height - rows + 1), random.integers(width - columns + 1)
+    return tile[None, :, y : y + rows, x : x + columns]
+
+
+def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantization) -> bytes:
+    """Quantize the convolutions of a graph.
+
+    Parameters
+    ----------
+    graph : an ONNX file whose input is called ``image``.
+    crops : 1 x 3 x h x w each, to measure ranges on.
+
+    Raises
+    ------
+    ModelError : the graph has no convolution left to quantize.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    model = _unhalved(graph)
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    if plan.first + plan.last >= len(convolutions):
+        raise ModelError(
+            f"{len(convolutions)} convolutions, {plan.first + plan.last} of them to stay float",
+            expected="one more at least",
+        )
+    kept = convolutions[: plan.first] + convolutions[len(convolutions) - plan.last :]
+    kinds = {"uint8": quantization.QuantType.QUInt8, "int8": quantization.QuantType.QInt8}
+    methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            model,
+            path,
+            _Reader(crops),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=kept,
+            per_channel=True,
+            activation_type=kinds[plan.activations],
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod[methods[plan.method]],
+            extra_options={"CalibPercentile": PERCENTILE} if plan.method == "percentile" else {},
+        )
+        made = onnx.load(path)
+    made.graph.ClearField("value_info")
+    onnx.checker.check_model(made)
+    written: bytes = made.SerializeToString()
+    return written
+
+
+class _Reader:
+    """Crops, one after the other, as onnxruntime asks for them."""
+
+    def __init__(self, crops: Sequence[NDArray[np.float32]]) -> None:
+        self._rest = iter(crops)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """Give the next crop, then None."""
+        crop = next(self._rest, None)
+        return None if crop is None else {"image": crop}
+
+
+def _unhalved(graph: bytes) -> Any:
+    """Read a graph, its weights stored as float16 turned back, its shapes inferred."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "Cast" or node.input[0] not in stored:
+            nodes.append(node)
+            continue
+        tensor = stored[node.input[0]]
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model = onnx.shape_inference.infer_shapes(model)
+    model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
+    return model
+
+
+def export_int8(folder: Path, data: Path, plan: Quantization | None = None) -> None:
+    """Add int8 to a model folder: graph, check and entry in model.json, and ship it.
+
+    Parameters
+    ----------
+    folder : of a model; its float files stay as they are.
+    data : training data as ``train`` takes it; only images for training are used.
+    plan : how; by default as was found to serve best.
+
+    Raises
+    ------
+    InputError : no images to calibrate on.
+    ModelError : the folder is damaged.
+    """
+    plan = plan or Quantization()
+    model = load_model(folder, precision="fp32")
+    samples = find_samples(data)
+    crops = network_crops(samples, model, plan)
+    graph = quantize(read_graph(folder, read_about(folder), "fp32"), crops, plan)
+    store_int8(folder, graph, plan, samples)
+
+
+def store_int8(folder: Path, graph: bytes, plan: Quantization, samples: Sequence[Sample]) -> None:
+    """Write an int8 graph into a model folder, with its check, and ship it.
+
+    Parameters
+    ----------
+    graph : as ``quantize`` gave it.
+    plan, samples : what it was made with, to be noted.
+
+    Raises
+    ------
+    ModelError : the folder is damaged, or the graph does not do what it did.
+    """
+    about = read_about(folder)
+    file, check, _ = PRECISIONS["int8"]
+    with np.load(folder / PRECISIONS["fp32"][1], allow_pickle=False) as stored:
+        image = stored["image"]
+    outputs = open_graph(graph, "onnxruntime").run(image.astype(np.float32))
+    about["precision"] = "int8"
+    about["int8"] = {
+        "sha256": hashlib.sha256(graph).hexdigest(),
+        "calibrated_on": sorted({s.group for s in samples if s.use == "train"}),
+        "settings": asdict(plan),
+    }
+    with replacing(folder / file) as draft:
+        draft.write_bytes(graph)
+    np.savez_compressed(folder / check, image=image, outputs=outputs)
+    with replacing(folder / "model.json") as draft:
+        draft.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    load_model(folder, precision="int8")

@@ -1,0 +1,135 @@
+"""Runtimes: what computes the graph of a network on this machine.
+
+    onnxruntime    comes with anycell
+    openvino       comes with anycell[openvino]
+
+Both compute in the graph's own precision; neither is left to choose a coarser one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.errors import ModelError, SettingError, unknown_name
+from anycell.representations import Fields
+from anycell.runs import cores
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["RUNTIMES", "Runner", "installed", "open_graph"]
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+class Runner(Protocol):
+    """A graph that is ready to run."""
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime."""
+
+    def run(self, tiles: NDArray[np.float32]) -> Fields:
+        """Compute n x 3 x H x W tiles; the result is the caller's own."""
+
+
+def installed() -> tuple[str, ...]:
+    """The runtimes that are there."""
+    return tuple(name for name in RUNTIMES if find_spec(name) is not None)
+
+
+def open_graph(graph: bytes, runtime: str = "auto", threads: int = 0) -> Runner:
+    """Make a graph ready to run.
+
+    Parameters
+    ----------
+    graph : an ONNX file.
+    runtime : one of ``RUNTIMES``, or ``auto``, which is onnxruntime.
+    threads : 0 for one per core.
+
+    Raises
+    ------
+    SettingError : no such runtime, or it is not installed.
+    ModelError : the runtime cannot read the graph.
+    """
+    name = RUNTIMES[0] if runtime == "auto" else runtime
+    if name not in RUNTIMES:
+        raise unknown_name("runtime", name, ("auto", *RUNTIMES))
+    if name not in installed():
+        raise SettingError(
+            f"the runtime {name} is not installed",
+            expected=f"one of {', '.join(('auto', *installed()))}",
+            hint=f"pip install 'anycell[{name}]'",
+        )
+    count = threads or cores()
+    return OnnxRuntime.of(graph, count) if name == RUNTIMES[0] else OpenVino.of(graph, count)
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """A session of onnxruntime."""
+
+    session: onnxruntime.InferenceSession = field(repr=False)
+
+    runtime = "onnxruntime"
+
+    @classmethod
+    def of(cls, graph: bytes, threads: int) -> OnnxRuntime:
+        """Read a graph."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            return cls(
+                onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            )
+        except Exception as error:  # onnxruntime has no common class of its own
+            raise ModelError(f"onnxruntime cannot load the graph: {error}") from error
+
+    def run(self, tiles: NDArray[np.float32]) -> Fields:
+        """Compute tiles."""
+        found: Fields = self.session.run(None, {"image": tiles})[0]
+        return found
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """A model compiled by OpenVINO for the processor."""
+
+    request: Any = field(repr=False)
+
+    runtime = "openvino"
+
+    @classmethod
+    def of(cls, graph: bytes, threads: int, precision: str = "f32") -> OpenVino:
+        """Read and compile a graph.
+
+        ``precision`` is what layers that are not stored as int8 compute in: left to
+        itself, OpenVINO takes bfloat16 where the processor has it.
+        """
+        import openvino
+
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        reader = openvino.Core()
+        try:
+            compiled = reader.compile_model(reader.read_model(graph), "CPU", settings)
+        except RuntimeError as error:
+            raise ModelError(f"openvino cannot load the graph: {error}") from error
+        return cls(compiled.create_infer_request())
+
+    def run(self, tiles: NDArray[np.float32]) -> Fields:
+        """Compute tiles."""
+        found: Fields = self.request.infer({"image": tiles}, share_inputs=True)[0]
+        return found

@@ -1,0 +1,148 @@
+"""Graphs in 8-bit integers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from typer.testing import CliRunner
+
+from anycell.cli import app
+from anycell.errors import InputError, ModelError, SettingError
+from anycell.files import write_labels
+from anycell.model import DEFAULT, load_model, model_folder, precisions, read_about, read_graph
+from anycell.runtimes import open_graph
+from anycell.samples import Sample, find_samples
+from truth import disks
+
+onnx = pytest.importorskip("onnx")
+
+from anycell.quantize import Quantization, network_crops, quantize  # noqa: E402
+
+QUICK = Quantization(method="minmax", images=1, crops=2, side=64)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two groups of one image for training, one held out that no one may read."""
+    root = tmp_path_factory.mktemp("data")
+    rows = ["use,group,image,labels"]
+    for use, group in (("train", "a"), ("train", "b"), ("validate", "c")):
+        labels = disks((96, 128), 20, (6, 10), 3)
+        grey = 40 + 160 * (labels > 0) + np.random.default_rng(0).normal(0, 5, labels.shape)
+        Picture.fromarray(grey.clip(0, 255).astype(np.uint8)).save(root / f"{group}.png")
+        write_labels(labels, root / f"{group}.tif")
+        rows.append(f"{use},{group},{group}.png,{group}.tif")
+    (root / "c.png").write_bytes(b"no image")
+    (root / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def fp32() -> bytes:
+    folder = model_folder(DEFAULT)
+    return read_graph(folder, read_about(folder), "fp32")
+
+
+@pytest.fixture(scope="module")
+def crops(data: Path) -> list[np.ndarray]:
+    return network_crops(find_samples(data), load_model(DEFAULT, precision="fp32"), QUICK)
+
+
+def test_crops_are_what_the_network_sees_of_images_for_training(crops: list[np.ndarray]) -> None:
+    assert len(crops) == 4
+    for crop in crops:
+        assert crop.dtype == np.float32
+        assert crop.shape[:2] == (1, 3)
+        assert all(side in (32, 64) for side in crop.shape[2:])
+        assert -0.5 <= crop.min() <= crop.max() <= 1.5
+        assert np.array_equal(crop[0, 0], crop[0, 2])
+
+
+def test_held_out_images_are_not_calibrated_on(data: Path) -> None:
+    held = [s for s in find_samples(data) if s.use == "validate"]
+    assert [s.group for s in held] == ["c"]
+    with pytest.raises(InputError, match="train"):
+        network_crops(held, load_model("classical"), QUICK)
+
+
+@pytest.mark.parametrize("activations", ["uint8", "int8"])
+def test_convolutions_become_integers_but_the_first_and_the_last(
+    fp32: bytes, crops: list[np.ndarray], activations: str
+) -> None:
+    plan = Quantization(method="minmax", activations=activations)
+    made = quantize(fp32, crops, plan)
+    assert made == quantize(fp32, crops, plan)
+    assert len(made) < 0.62 * len(fp32)
+    model = onnx.load_from_string(made)
+    kind = {"uint8": onnx.TensorProto.UINT8, "int8": onnx.TensorProto.INT8}[activations]
+    source = {name: node for node in model.graph.node for name in node.output}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    whole = []
+    for conv in (node for node in model.graph.node if node.op_type == "Conv"):
+        given, weight = (source.get(conv.input[k]) for k in (0, 1))
+        if weight is None:
+            whole.append(conv.name)
+            continue
+        assert given is not None
+        assert (given.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
+        assert tensors[given.input[2]].data_type == kind
+        values, scales = (onnx.numpy_helper.to_array(tensors[weight.input[k]]) for k in (0, 1))
+        assert values.dtype == np.int8
+        assert scales.shape == values.shape[:1]
+    names = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    assert whole == [names[0], names[-1]]
+    tile = crops[0]
+    outputs = [open_graph(graph, "onnxruntime").run(tile) for graph in (fp32, made)]
+    assert np.abs(outputs[0] - outputs[1]).mean() < 0.1 * np.abs(outputs[0]).max()
+    assert not np.array_equal(outputs[0], outputs[1])
+
+
+def test_what_cannot_be_quantized(fp32: bytes, crops: list[np.ndarray]) -> None:
+    with pytest.raises(ModelError, match="convolutions"):
+        quantize(fp32, crops, Quantization(first=20, last=20))
+    with pytest.raises(SettingError, match="minmax"):
+        Quantization(method="mean")
+    with pytest.raises(SettingError, match="uint8"):
+        Quantization(activations="uint4")
+
+
+def test_a_model_that_ships_int8(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("anycell.quantize.Quantization", lambda: QUICK)
+    out = tmp_path / "both"
+    options = ["--precision", "int8", "--calibrate", str(data), "--json"]
+    result = CliRunner().invoke(app, ["models", "export", DEFAULT, "-o", str(out), *options])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert {"model.onnx", "model_int8.onnx", "check_int8.npz"} <= set(said["files"])
+    about = read_about(out)
+    assert precisions(about) == ("int8", "fp32")
+    assert about["int8"]["calibrated_on"] == ["a", "b"]
+    shipped, asked, whole = (load_model(out, precision=p) for p in ("auto", "int8", "fp32"))
+    assert shipped.hash == asked.hash == said["hash"] == about["int8"]["sha256"][:16]
+    assert whole.hash == about["sha256"][:16] != shipped.hash
+    verified = CliRunner().invoke(app, ["models", "verify", str(out), "--json"])
+    assert verified.exit_code == 0, verified.output
+    checks = json.loads(verified.stdout)["checks"]
+    assert {row["precision"] for row in checks} == {"fp32", "int8"}
+    for name in ("model_int8.onnx", "check_int8.npz"):
+        content = (out / name).read_bytes()
+        (out / name).write_bytes(content[:-500])
+        with pytest.raises(ModelError, match=name):
+            load_model(out)
+        load_model(out, precision="fp32")
+        (out / name).write_bytes(content)
+
+
+def test_samples_without_labels_may_be_calibrated_on(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    Picture.fromarray(grey).save(tmp_path / "a.png")
+    sample = Sample(tmp_path / "a.png", None, "a", "train")
+    model = load_model(DEFAULT, precision="fp32")
+    found = network_crops([sample], model, QUICK)
+    assert len(found) == 2
