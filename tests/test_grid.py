@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from anycell.errors import SettingError
 from anycell.grid import MARGIN, Grid, exact_zoom
+from anycell.image import Region
 
 ZOOMS = [Fraction(1), Fraction(1, 8), Fraction(12, 17), Fraction(17, 12), Fraction(2)]
 
@@ -38,8 +40,8 @@ def test_cores_tile_the_plane_exactly(grid: Grid) -> None:
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(grids)
 def test_a_read_holds_the_core_and_its_halo(grid: Grid) -> None:
-    halo = grid.halo / grid.zoom + grid.margin
     for tile in grid:
+        halo = grid.halo / grid.zoom + tile.margin
         core, read = tile.core, tile.read
         assert read.y0 == 0 if core.y0 == 0 else read.y0 <= core.y0 - halo
         assert read.x0 == 0 if core.x0 == 0 else read.x0 <= core.x0 - halo
@@ -54,6 +56,7 @@ def test_tiles_have_one_size_and_begin_where_a_network_pixel_begins(grid: Grid) 
     assert rows % grid.multiple == columns % grid.multiple == 0
     assert len({tile.read.shape for tile in grid}) == 1
     for tile in grid:
+        assert (tile.zoom, tile.shape) == (grid.zoom, grid.shape)
         assert (tile.read.y0 * grid.zoom).denominator == 1
         assert (tile.read.x0 * grid.zoom).denominator == 1
         seen_rows, seen_columns = (side * grid.zoom for side in tile.read.shape)
@@ -82,6 +85,46 @@ def test_no_slivers(grid: Grid) -> None:
     for axis in (0, 1):
         sides = sorted({tile.core.shape[axis] for tile in grid})
         assert sides[-1] - sides[0] <= halo + 2 * unit + grid.multiple / grid.zoom
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(grids, st.tuples(*[st.floats(0, 1)] * 4))
+def test_a_region_is_cut_like_a_plane_and_seen_with_what_is_around(
+    grid: Grid, corners: tuple[float, float, float, float]
+) -> None:
+    y0, y1 = sorted(round(part * (grid.height - 1)) for part in corners[:2])
+    x0, x1 = sorted(round(part * (grid.width - 1)) for part in corners[2:])
+    cut = replace(grid, region=Region(y0, x0, y1 + 1, x1 + 1))
+    times = np.zeros((grid.height, grid.width), dtype=np.int16)
+    unit = grid.zoom.denominator
+    for tile in cut:
+        core, read = tile.core, tile.read
+        assert min(core.shape) > 0
+        times[core.slices] += 1
+        halo = grid.halo / grid.zoom + tile.margin
+        assert read.y0 == 0 or read.y0 <= core.y0 - halo
+        assert read.x0 == 0 or read.x0 <= core.x0 - halo
+        assert read.y1 >= min(core.y1 + halo, grid.height)
+        assert read.x1 >= min(core.x1 + halo, grid.width)
+        assert min(read.y0, read.x0) >= 0
+        assert (read.y0 * grid.zoom).denominator == (read.x0 * grid.zoom).denominator == 1
+        assert read.y0 == 0 or read.y1 < grid.height + unit
+        assert read.x0 == 0 or read.x1 < grid.width + unit
+        assert tile.shape == cut.shape
+    assert (times[cut.whole.slices] == 1).all()
+    assert times.sum() == np.prod(cut.whole.shape)
+
+
+def test_the_whole_plane_is_a_region() -> None:
+    for zoom in ZOOMS:
+        grid = Grid(1000, 1501, core=200, halo=20, multiple=32, zoom=zoom)
+        assert list(replace(grid, region=Region(0, 0, 1000, 1501))) == list(grid)
+
+
+@pytest.mark.parametrize("wrong", [(0, 0, 5, 11), (3, 3, 3, 5), (-1, 0, 5, 5)])
+def test_a_region_outside_the_plane_is_refused(wrong: tuple[int, int, int, int]) -> None:
+    with pytest.raises(SettingError, match="inside the plane"):
+        Grid(10, 10, region=Region(*wrong))
 
 
 def test_tiles_come_row_by_row_and_by_number() -> None:

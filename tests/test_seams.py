@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,15 @@ from anycell.labels import Labels
 from anycell.seams import ArraySink, Canvas
 from truth import pieces
 
-LEFT = Tile(core=Region(0, 0, 20, 30), read=Region(0, 0, 20, 40))
-RIGHT = Tile(core=Region(0, 30, 20, 60), read=Region(0, 20, 20, 60))
+ONE = Fraction(1)
+LEFT = Tile(Region(0, 0, 20, 30), Region(0, 0, 20, 40), ONE, (20, 40))
+RIGHT = Tile(Region(0, 30, 20, 60), Region(0, 20, 20, 60), ONE, (20, 40))
 SURE = np.linspace(0.1, 0.9, 9, dtype=np.float32)
 
 
 def plane() -> tuple[ArraySink, Canvas]:
     sink = ArraySink(20, 60)
-    return sink, Canvas(sink, margin=4)
+    return sink, Canvas(sink)
 
 
 def cell(y0: int, x0: int, y1: int, x1: int, value: int = 1) -> Labels:
@@ -155,7 +158,7 @@ def test_what_goes_on_stays_one_piece() -> None:
 def test_cut_cells_are_forgotten_when_no_tile_can_meet_them() -> None:
     grid = Grid(400, 30, core=10, halo=0)
     sink = ArraySink(400, 30)
-    canvas = Canvas(sink, grid.margin)
+    canvas = Canvas(sink)
     for tile in grid:
         region = tile.read.clip(400, 30)
         canvas.claim(tile, np.ones(region.shape, dtype=np.int32), SURE)
@@ -169,6 +172,24 @@ def test_nothing_to_claim() -> None:
     assert show(canvas, LEFT, cell(0, 0, 0, 0)) == 0
     assert canvas.confidence.shape == (0,)
     assert not sink.labels.any()
+
+
+def test_each_tile_has_the_margin_of_its_own_zoom() -> None:
+    for zoom, farthest in ((Fraction(1, 2), 8), (ONE, 4), (Fraction(2), 2)):
+        for beyond in (farthest - 1, farthest):
+            _, canvas = plane()
+            tile = Tile(LEFT.core, LEFT.read, zoom, (20, 40))
+            middle = LEFT.core.x1 + beyond
+            kept = show(canvas, tile, cell(5, middle - 1, 7, middle + 1))
+            assert kept == (beyond < farthest)
+
+
+def test_tiles_out_of_order_are_refused() -> None:
+    _, canvas = plane()
+    below = Tile(Region(10, 0, 20, 60), Region(5, 0, 20, 60), ONE, (15, 60))
+    show(canvas, below, cell(12, 5, 15, 9))
+    with pytest.raises(InputError, match="a tile from row 0 after one from row 5"):
+        show(canvas, LEFT, cell(5, 3, 9, 8))
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""The grid: how a plane of any size is cut into tiles of one size.
+"""The grid: how a plane of any size, or a region of it, is cut into tiles of one size.
 
 A tile is what a network sees at once.  Its core is the part that it answers for; the
 read is the core with a halo around it, so that no cell of the core is cut.
@@ -24,6 +24,10 @@ plane's own pixels (level 0).  A zoom is a fraction p / q: reads begin at multip
 q pixels, where a network pixel begins, so that tiles resampled one by one show the
 same network pixels.  Plane coordinate y is network coordinate y * p / q, both
 counted from the upper left corner of a pixel.
+
+Regions.  A grid may cut a region of the plane only: its cores tile that region, its
+reads reach a halo further, into the plane around.  So regions side by side may have
+zooms of their own, and each tile carries its own.
 """
 
 from __future__ import annotations
@@ -31,11 +35,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from typing import Protocol
 
 from anycell.errors import SettingError
 from anycell.image import Region
 
-__all__ = ["MARGIN", "Grid", "Tile", "exact_zoom"]
+__all__ = ["MARGIN", "Grid", "Tile", "Tiles", "exact_zoom"]
 
 MARGIN = 4
 """Network pixels by which a core is widened when tiles claim cells."""
@@ -52,15 +58,34 @@ class Tile:
     ----------
     core : the part that the tile answers for.
     read : the part that the network sees; it reaches outside a plane that is smaller.
+    zoom : network pixels per pixel of the plane.
+    shape : rows and columns of the tile, network pixels.
     """
 
     core: Region
     read: Region
+    zoom: Fraction
+    shape: tuple[int, int]
+
+    @property
+    def margin(self) -> int:
+        """Pixels of the plane by which the core is widened when cells are claimed."""
+        return int(MARGIN / self.zoom)
+
+
+class Tiles(Protocol):
+    """Tiles in the order in which they are looked at: a grid, or a list from several."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Give them in the order of the first rows of their reads."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The tiles of a plane, in row-major order.
+    """The tiles of a plane, or of a region of it, in row-major order.
 
     Attributes
     ----------
@@ -69,6 +94,7 @@ class Grid:
     halo : network pixels around a core that a tile must see.
     multiple : the sides of a tile are a multiple of this, network pixels.
     zoom : network pixels per pixel of the plane.
+    region : the part of the plane that the cores tile; None for all of it.
     """
 
     height: int
@@ -77,6 +103,7 @@ class Grid:
     halo: int = 64
     multiple: int = 1
     zoom: Fraction = Fraction(1)
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be cut."""
@@ -88,67 +115,108 @@ class Grid:
             )
         if not ZOOMS[0] <= self.zoom <= ZOOMS[1]:
             raise SettingError(f"zoom {self.zoom}", expected=f"{ZOOMS[0]} .. {ZOOMS[1]}")
+        whole = self.whole
+        if 0 in whole.shape or whole.clip(self.height, self.width) != whole:
+            raise SettingError(
+                f"{whole} of a plane of {self.height} x {self.width}",
+                expected="a region of at least one pixel inside the plane",
+            )
+
+    @property
+    def whole(self) -> Region:
+        """What the cores tile."""
+        return self.region or Region(0, 0, self.height, self.width)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of every tile, network pixels."""
-        return (self._axis(self.height)[2], self._axis(self.width)[2])
-
-    @property
-    def margin(self) -> int:
-        """Pixels of the plane by which cores are widened when cells are claimed."""
-        return int(MARGIN / self.zoom)
+        return (self._rows.length, self._columns.length)
 
     def __len__(self) -> int:
-        return self._axis(self.height)[0] * self._axis(self.width)[0]
+        return self._rows.count * self._columns.count
 
     def __getitem__(self, index: int) -> Tile:
-        columns = self._axis(self.width)[0]
-        if not 0 <= index < len(self):
+        rows, columns = self._rows, self._columns
+        if not 0 <= index < rows.count * columns.count:
             raise IndexError(index)
-        y0, y1, top, bottom = self._span(self.height, index // columns)
-        x0, x1, left, right = self._span(self.width, index % columns)
-        return Tile(Region(y0, x0, y1, x1), Region(top, left, bottom, right))
+        y0, y1, top, bottom = rows.span(index // columns.count)
+        x0, x1, left, right = columns.span(index % columns.count)
+        core, read = Region(y0, x0, y1, x1), Region(top, left, bottom, right)
+        return Tile(core, read, self.zoom, (rows.length, columns.length))
 
     def __iter__(self) -> Iterator[Tile]:
         return (self[index] for index in range(len(self)))
 
-    def _axis(self, size: int) -> tuple[int, int, int]:
-        """Number of tiles along an axis, units in each, and its length in network pixels.
+    @cached_property
+    def _rows(self) -> _Axis:
+        return self._axis(self.height, self.whole.y0, self.whole.y1)
+
+    @cached_property
+    def _columns(self) -> _Axis:
+        return self._axis(self.width, self.whole.x0, self.whole.x1)
+
+    def _axis(self, size: int, begin: int, end: int) -> _Axis:
+        """Cut ``begin`` .. ``end`` of a plane of ``size`` pixels.
 
         A unit is the smallest piece with whole sides on both scales: q pixels of the
         plane are p network pixels.
         """
         p, q = self.zoom.numerator, self.zoom.denominator
-        total = -(-size // q)
         halos = 2 * -(-(self.halo + MARGIN) // p)
+        first = max(0, begin // q - halos // 2)
+        last = min(-(-size // q), -(-end // q) + halos // 2)
+        total = last - first
         most = self._whole(max(1, self.core // p) + halos)
         count = 1 if total <= most else 1 - (total - most) // (halos - most)
         units = self._whole(-(-(total + (count - 1) * halos) // count))
-        return count, units, -(-units * p // self.multiple) * self.multiple
+        # One tile that is rounded up beyond the plane sees more on the other side instead.
+        first = max(0, min(first, -(-size // q) - units))
+        length = -(-units * p // self.multiple) * self.multiple
+        return _Axis(begin, end, q, first, last - first, count, units, length)
 
     def _whole(self, units: int) -> int:
         """The units that fit in the next length that is a multiple of ``multiple``."""
         p = self.zoom.numerator
         return -(-units * p // self.multiple) * self.multiple // p
 
-    def _span(self, size: int, index: int) -> tuple[int, int, int, int]:
-        """Begin and end of the core, begin and end of the read of one tile on an axis."""
-        q = self.zoom.denominator
-        count, units, _ = self._axis(size)
-        free = max(0, -(-size // q) - units)
 
-        def begin(k: int) -> int:
-            return k * free // max(1, count - 1) * q
+@dataclass(frozen=True)
+class _Axis:
+    """How an axis of a region is cut.
 
-        def border(k: int) -> int:
-            """Where tile k - 1 ends and tile k begins: the middle of their overlap."""
-            if k == 0 or k == count:
-                return size if k else 0
-            return (begin(k - 1) + units * q + begin(k)) // 2
+    Attributes
+    ----------
+    begin, end : what the cores tile, pixels of the plane.
+    unit : pixels of the plane per unit; ``first``, ``total`` and ``units`` count units.
+    first, total : where the first read begins, and what the reads cover together.
+    count : how many tiles there are.
+    units : in each read.
+    length : of a tile, network pixels.
+    """
 
-        read = begin(index)
-        return border(index), border(index + 1), read, read + units * q
+    begin: int
+    end: int
+    unit: int
+    first: int
+    total: int
+    count: int
+    units: int
+    length: int
+
+    def span(self, index: int) -> tuple[int, int, int, int]:
+        """Begin and end of the core, begin and end of the read of one tile."""
+        read = self._read(index)
+        return self._border(index), self._border(index + 1), read, read + self.units * self.unit
+
+    def _read(self, index: int) -> int:
+        free = max(0, self.total - self.units)
+        return (self.first + index * free // max(1, self.count - 1)) * self.unit
+
+    def _border(self, index: int) -> int:
+        """Where tile index - 1 ends and the next begins: the middle of their overlap."""
+        if index == 0 or index == self.count:
+            return self.end if index else self.begin
+        return (self._read(index - 1) + self.units * self.unit + self._read(index)) // 2
 
 
 def exact_zoom(zoom: float) -> Fraction:

@@ -75,12 +75,11 @@ class Canvas:
     Parameters
     ----------
     sink : where the labels go.
-    margin : pixels by which cores are widened.
     """
 
-    def __init__(self, sink: Sink, margin: int) -> None:
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._margin = margin
+        self._top = 0
         self._confidence: list[NDArray[np.float32]] = []
         self._cut: dict[int, list[Region]] = {}
         self.cells = 0
@@ -91,7 +90,7 @@ class Canvas:
         return np.concatenate([np.zeros(0, dtype=np.float32), *self._confidence])
 
     def claim(self, tile: Tile, labels: Labels, confidence: NDArray[np.float32]) -> int:
-        """Claim the cells of one tile; tiles come in row-major order.
+        """Claim the cells of one tile; tiles come in the order of their reads' first rows.
 
         Parameters
         ----------
@@ -104,10 +103,17 @@ class Canvas:
 
         Raises
         ------
-        InputError : labels of another size, or too few confidences.
+        InputError : labels of another size, too few confidences, or a tile whose read
+            begins above that of an earlier one.
         """
         region = tile.read.clip(*self._sink.shape)
         count = int(labels.max(initial=0))
+        if tile.read.y0 < self._top:
+            raise InputError(
+                f"a tile from row {tile.read.y0} after one from row {self._top}",
+                expected="tiles in the order of the first rows of their reads",
+            )
+        self._top = tile.read.y0
         if labels.shape != region.shape or len(confidence) < count:
             raise InputError(
                 f"labels of {labels.shape} with {count} numbers, {len(confidence)} confidences",
@@ -119,7 +125,7 @@ class Canvas:
         box = boxes(labels) + np.array([region.y0, region.x0] * 2)
         cut = self._is_cut(box, region)
         go_on = self._continued(labels, count, held, region)
-        owned = self._is_owned(box, tile.core) & (go_on == 0) & _half_free(labels, held)
+        owned = _is_owned(box, tile) & (go_on == 0) & _half_free(labels, held)
         owned[0] = False
         fresh = largest_pieces(np.where(owned[labels] & (held == 0), labels, 0))
         numbers = np.zeros(count + 1, dtype=np.int32)
@@ -133,18 +139,6 @@ class Canvas:
         self.cells += len(new)
         self._remember(np.concatenate([numbers[new[cut[new]]], np.unique(go_on)]), region)
         return len(new)
-
-    def _is_owned(self, box: NDArray[np.int64], core: Region) -> NDArray[np.bool_]:
-        """Whether the middle of each box lies in the widened core."""
-        y, x = (box[:, :2] + box[:, 2:]).T / 2.0
-        near = self._margin
-        owned: NDArray[np.bool_] = (
-            (y >= core.y0 - near)
-            & (y < core.y1 + near)
-            & (x >= core.x0 - near)
-            & (x < core.x1 + near)
-        )
-        return owned
 
     def _is_cut(self, box: NDArray[np.int64], region: Region) -> NDArray[np.bool_]:
         """Whether each box touches an edge of the region that is not one of the plane."""
@@ -187,6 +181,16 @@ class Canvas:
             self._cut[number] = [other for other in seen if other.y1 > region.y0]
             if not self._cut[number]:
                 del self._cut[number]
+
+
+def _is_owned(box: NDArray[np.int64], tile: Tile) -> NDArray[np.bool_]:
+    """Whether the middle of each box lies in the widened core."""
+    y, x = (box[:, :2] + box[:, 2:]).T / 2.0
+    core, near = tile.core, tile.margin
+    owned: NDArray[np.bool_] = (
+        (y >= core.y0 - near) & (y < core.y1 + near) & (x >= core.x0 - near) & (x < core.x1 + near)
+    )
+    return owned
 
 
 def _half_free(labels: Labels, held: Labels) -> NDArray[np.bool_]:

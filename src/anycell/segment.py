@@ -3,10 +3,11 @@
     image -> overview -> normalization, once          (never per tile)
                       -> predictor.look, once
                       -> zoom, once, if none is given  (``scale``)
-          -> grid -> tile: read, outputs, decode      (three stages side by side)
-                  -> canvas: claim                    (in the order of the grid)
+          -> tiles -> read, outputs, decode           (three stages side by side)
+                   -> canvas: claim                   (in the order of the tiles)
 
-A thumbnail has one tile, a slide thousands; nothing else differs.
+A thumbnail has one tile, a slide thousands; nothing else differs.  Each tile carries its
+own zoom; usually they are one grid of one zoom.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.errors import SettingError
-from anycell.grid import Grid, Tile, exact_zoom
+from anycell.grid import Grid, Tile, Tiles, exact_zoom
 from anycell.image import Image, Pixels
 from anycell.labels import Labels
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
-from anycell.representations import Fields
 from anycell.scale import ZoomPlan, find_zoom
 from anycell.seams import ArraySink, Canvas
 
@@ -53,7 +53,7 @@ class Segmentation:
     seconds : spent on ``read`` (overview and tiles), ``scale`` (finding the zoom),
         ``network``, ``decode`` and ``seams``; they run side by side, so ``total`` may be
         less than their sum.
-    zoom : network pixels per pixel of the image, as used.
+    zoom : network pixels per pixel of the image, as used for most of it.
     plan : how the zoom was found; None when it was given.
     normalization : what was 0 and what was 1 to the network.
     model, hash : the predictor's name and digits.
@@ -76,6 +76,7 @@ def segment(
     *,
     core: int = 512,
     zoom: float | None = None,
+    tiles: Tiles | None = None,
     min_confidence: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Segmentation:
@@ -90,13 +91,15 @@ def segment(
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
         None has it found (``anycell.scale``).
+    tiles : what to look at, and each tile's zoom, instead of ``core`` and ``zoom``; in
+        the order of the first rows of their reads.  What no core holds stays background.
     min_confidence : cells below it are left out, 0 .. 1; None for the model's own limit.
     progress : called with (tiles done, tiles in all) after each tile.
 
     Raises
     ------
     InputError : an array that is no image, or more than three channels.
-    SettingError : core or zoom out of range.
+    SettingError : core or zoom out of range, or both a zoom and tiles.
     """
     if not isinstance(image, Image):
         image = Image.from_array(image)
@@ -107,21 +110,20 @@ def segment(
     seconds = dict.fromkeys(STAGES, 0.0)
     with _timed(seconds, "total"):
         _, height, width = image.shape
-        road, plan = _road(image, model, (core, zoom, min_confidence), seconds)
-        grid = road.grid
+        road, plan = _road(image, model, (core, zoom, tiles, min_confidence), seconds)
         sink = ArraySink(height, width)
-        canvas = Canvas(sink, grid.margin)
+        canvas = Canvas(sink)
         for done, (tile, labels, confidence) in enumerate(road.run(), 1):
             with _timed(seconds, "seams"):
                 canvas.claim(tile, labels, confidence)
             if progress is not None:
-                progress(done, len(grid))
+                progress(done, len(road.tiles))
     return Segmentation(
         labels=sink.labels,
         confidence=canvas.confidence,
-        tiles=len(grid),
+        tiles=len(road.tiles),
         seconds=seconds,
-        zoom=float(grid.zoom),
+        zoom=_main_zoom(road.tiles),
         plan=plan,
         normalization=road.normalization,
         model=model.name,
@@ -144,7 +146,7 @@ class _Road:
 
     image: Image
     predictor: Predictor
-    grid: Grid
+    tiles: Tiles
     normalization: Normalization
     min_confidence: float
     seconds: dict[str, float]
@@ -156,16 +158,16 @@ class _Road:
         need not be read in two places at once.
         """
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as decoder:
-            seen = _ahead(reader, self.read, self.grid)
+            seen = _ahead(reader, self.read, self.tiles)
             yield from _ahead(decoder, self.decode, map(self.outputs, seen))
 
     def read(self, tile: Tile) -> _Seen:
         """Read a tile, normalize it, and mirror it where the image is smaller."""
         with _timed(self.seconds, "read"):
             _, height, width = self.image.shape
-            pixels = self.image.read(tile.read.clip(height, width), float(self.grid.zoom))
+            pixels = self.image.read(tile.read.clip(height, width), float(tile.zoom))
             planes = to_model_channels(self.normalization.apply(pixels))
-            rows, columns = self.grid.shape
+            rows, columns = tile.shape
             inside = (min(rows, planes.shape[1]), min(columns, planes.shape[2]))
             planes = planes[:, : inside[0], : inside[1]]
             beyond = ((0, 0), (0, rows - inside[0]), (0, columns - inside[1]))
@@ -181,25 +183,27 @@ class _Road:
         """Decode a tile and bring its labels to the pixels of the image."""
         with _timed(self.seconds, "decode"):
             _, height, width = self.image.shape
-            outputs: Fields = seen.planes
-            small = self.predictor.representation.decode(outputs, self.grid.shape)
+            tile, outputs = seen.tile, seen.planes
+            small = self.predictor.representation.decode(outputs, tile.shape)
             sure = self.predictor.representation.confidence(outputs, small)
             confidence = self.predictor.confidence_map(sure)
             unsure = np.flatnonzero(confidence < self.min_confidence) + 1
             small = np.where(np.isin(small, unsure), 0, small) if len(unsure) else small
             small = small[: seen.inside[0], : seen.inside[1]]
-            shape = seen.tile.read.clip(height, width).shape
-            return seen.tile, enlarged(small, shape, self.grid.zoom), confidence
+            shape = tile.read.clip(height, width).shape
+            return tile, enlarged(small, shape, tile.zoom), confidence
 
 
 def _road(
     image: Image,
     model: Predictor,
-    asked: tuple[int, float | None, float | None],
+    asked: tuple[int, float | None, Tiles | None, float | None],
     seconds: dict[str, float],
 ) -> tuple[_Road, ZoomPlan | None]:
-    """Look at the whole image once: normalization, fitted predictor, zoom and grid."""
-    core, zoom, min_confidence = asked
+    """Look at the whole image once: normalization, fitted predictor, zoom and tiles."""
+    core, zoom, tiles, min_confidence = asked
+    if tiles is not None and zoom is not None:
+        raise SettingError("both a zoom and tiles", expected="one of them: tiles have zooms")
     with _timed(seconds, "read"):
         overview = image.overview(OVERVIEW_SIDE)
         normalization = fit_overview(overview)
@@ -207,15 +211,25 @@ def _road(
     plan = None
     with _timed(seconds, "scale"):
         predictor = model.look(planes)
-        if zoom is None:
-            plan = find_zoom(image, planes, normalization, predictor)
-            zoom = plan.zoom
-    _, height, width = image.shape
-    grid = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom))
+        if tiles is None:
+            if zoom is None:
+                plan = find_zoom(image, planes, normalization, predictor)
+                zoom = plan.zoom
+            _, height, width = image.shape
+            tiles = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom))
     limit = predictor.min_confidence if min_confidence is None else min_confidence
     if not 0.0 <= limit <= 1.0:
         raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
-    return _Road(image, predictor, grid, normalization, limit, seconds), plan
+    return _Road(image, predictor, tiles, normalization, limit, seconds), plan
+
+
+def _main_zoom(tiles: Tiles) -> float:
+    """The zoom of most of the area; 1 where there are no tiles."""
+    area: dict[Fraction, int] = {}
+    for tile in tiles:
+        rows, columns = tile.core.shape
+        area[tile.zoom] = area.get(tile.zoom, 0) + rows * columns
+    return float(max(area, key=lambda zoom: (area[zoom], zoom), default=Fraction(1)))
 
 
 def enlarged(labels: Labels, shape: tuple[int, int], zoom: Fraction) -> Labels:
