@@ -20,13 +20,17 @@ import statistics
 import time
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anycell.files import open_image, read_labels
 from anycell.model import PRECISIONS, load_model, read_about, read_graph
 from anycell.predictor import Predictor
 from anycell.quantize import Quantization, network_crops, quantize, store_int8
+from anycell.runs import cores
 from anycell.runtimes import open_graph
 from anycell.samples import Sample, find_samples
 from anycell.scores import score_pair
@@ -34,11 +38,12 @@ from anycell.segment import segment
 
 CANDIDATES = {
     "percentile": Quantization("percentile"),
-    "percentile, first and last three float": Quantization("percentile", first=1, last=5),
+    "percentile, shortcuts left in": Quantization("percentile", apart=False),
     "minmax": Quantization("minmax"),
     "minmax, signed activations": Quantization("minmax", "int8"),
     "entropy": Quantization("entropy"),
 }
+OPEN, CLOSE = "<!-- int8 -->", "<!-- /int8 -->"
 SIDE = 704
 """Of a tile with a core of 512 and the halo of the shipped network."""
 
@@ -69,17 +74,71 @@ def seconds(graphs: dict[str, bytes], repeats: int) -> dict[str, dict[str, float
     """Network seconds per megapixel of each graph, taken in turns in this process."""
     runners = {name: open_graph(graph) for name, graph in graphs.items()}
     tile = np.random.default_rng(0).uniform(0, 1, (1, 3, SIDE, SIDE)).astype(np.float32)
-    taken: dict[str, list[float]] = {name: [] for name in runners}
+    wall: dict[str, list[float]] = {name: [] for name in runners}
+    cpu: dict[str, list[float]] = {name: [] for name in runners}
     for k in range(repeats + 1):
         for name, runner in runners.items():
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             runner.run(tile)
             if k:
-                taken[name].append((time.perf_counter() - began) / (SIDE * SIDE / 1e6))
+                wall[name].append((time.perf_counter() - began) / (SIDE * SIDE / 1e6))
+                cpu[name].append((time.process_time() - used) / (SIDE * SIDE / 1e6))
     return {
-        name: {"median": round(statistics.median(v), 4), "least": round(min(v), 4)}
-        for name, v in taken.items()
+        name: {
+            "median": round(statistics.median(wall[name]), 4),
+            "least": round(min(wall[name]), 4),
+            "processor": round(statistics.median(cpu[name]), 4),
+        }
+        for name in runners
     }
+
+
+def difference(graph: bytes, fp32: bytes, crops: list[NDArray[np.float32]]) -> float:
+    """Mean difference of outputs to those of the float graph, as a share of their mean size."""
+    runners = [open_graph(g) for g in (graph, fp32)]
+    pairs = [[runner.run(crop) for runner in runners] for crop in crops]
+    off = np.mean([np.abs(one - other).mean() for one, other in pairs])
+    return float(off / np.mean([np.abs(other).mean() for _, other in pairs]))
+
+
+def table(rows: dict[str, dict[str, Any]], told: dict[str, Any]) -> list[str]:
+    """Markdown for docs/runtimes.md."""
+    lines = [
+        "| graph | F1 at IoU 0.5 | outputs off by | seconds per MP | of the processor |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, row in rows.items():
+        f1 = f"{row['f1@0.5']:.4f}" if "f1@0.5" in row else "-"
+        taken = row["seconds/MP"]
+        off = f"{row['off']:.1%}" if "off" in row else "-"
+        lines.append(
+            f"| {name} | {f1} | {off} | {taken['median']:.3f} | {taken['processor']:.3f} |"
+        )
+    ships = told["ships"]
+    end = (
+        f"Model {told['hash']}, {told['images']} held-out images ({told['per_group']} of each"
+        f" group), ranges measured on {told['crops']} crops of training images, {told['threads']}"
+        f" threads; load {told['load'][0]:.1f} to {told['load'][1]:.1f}: the machine was shared."
+        f" Bar: F1 falls by at most {told['bar']:g}. "
+        + (f"`{ships}` passes." if ships else "No candidate passes: float is shipped.")
+    )
+    return [*lines, "", end]
+
+
+def judged(
+    folder: Path, graphs: dict[str, bytes], data: Path, chosen: list[Sample]
+) -> dict[str, dict[str, float]]:
+    """F1 of each group for the float graph and each int8 one, through a copy of the model."""
+    found = {}
+    for name, graph in graphs.items():
+        precision = "fp32" if name == "fp32" else "int8"
+        with TemporaryDirectory() as place:
+            copy = Path(shutil.copytree(folder, Path(place) / "candidate"))
+            if precision == "int8":
+                store_int8(copy, graph, CANDIDATES[name], find_samples(data))
+            found[name] = scores(load_model(copy, precision=precision), chosen)
+        print(name, round(float(np.mean(list(found[name].values()))), 4), flush=True)
+    return found
 
 
 def main() -> None:
@@ -91,50 +150,58 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--bar", type=float, default=0.003)
+    parser.add_argument("--docs", type=Path, help="a file with marks to put the table between")
     parser.add_argument("--keep", action="store_true")
     asked = parser.parse_args()
     about = read_about(asked.model)
     fp32 = read_graph(asked.model, about, "fp32")
-    model = load_model(asked.model, precision="fp32")
-    crops = network_crops(find_samples(asked.data), model, Quantization())
-    graphs = {name: quantize(fp32, crops, CANDIDATES[name]) for name in asked.only}
-    samples = held_out(asked.data, asked.per_group)
-    rows: dict[str, dict[str, object]] = {}
-    loads = [os.getloadavg()[0]]
-    times = seconds({"fp32": fp32, **graphs}, asked.repeats)
-    best, f1 = None, {}
-    for name, graph in {"fp32": fp32, **graphs}.items():
-        folder = asked.out / "candidate"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(asked.model, folder)
-        if name != "fp32":
-            store_int8(folder, graph, CANDIDATES[name], find_samples(asked.data))
-        groups = scores(load_model(folder, precision="fp32" if name == "fp32" else "int8"), samples)
+    samples = find_samples(asked.data)
+    crops = network_crops(samples, load_model(asked.model, precision="fp32"), Quantization())
+    graphs = {name: quantize(fp32, crops, plan) for name, plan in CANDIDATES.items()}
+    load = os.getloadavg()[0]
+    rows: dict[str, dict[str, Any]] = {
+        name: {"seconds/MP": taken}
+        for name, taken in seconds({"fp32": fp32, **graphs}, asked.repeats).items()
+    }
+    for name, graph in graphs.items():
+        plan = asdict(CANDIDATES[name])
+        rows[name] |= {"off": round(difference(graph, fp32, crops), 4), "settings": plan}
+    chosen = held_out(asked.data, asked.per_group)
+    scored = {"fp32": fp32, **{name: graphs[name] for name in asked.only}}
+    f1 = {}
+    for name, groups in judged(asked.model, scored, asked.data, chosen).items():
         f1[name] = float(np.mean(list(groups.values())))
-        rows[name] = {"f1@0.5": round(f1[name], 4), "groups": groups, "seconds/MP": times[name]}
-        rows[name] |= {} if name == "fp32" else {"settings": asdict(CANDIDATES[name])}
-        print(name, rows[name]["f1@0.5"], rows[name]["seconds/MP"], flush=True)
-        passes = name != "fp32" and f1[name] >= f1["fp32"] - asked.bar
-        if passes and (best is None or f1[name] > f1[best]):
-            best = name
-        shutil.rmtree(folder)
-    told = {
-        "images": len(samples),
+        rows[name] |= {"f1@0.5": round(f1[name], 4), "groups": groups}
+    passing = [name for name in asked.only if f1[name] >= f1["fp32"] - asked.bar]
+    best = max(passing, key=f1.__getitem__) if passing else None
+    told: dict[str, Any] = {
+        "hash": about["sha256"][:16],
+        "images": len(chosen),
         "per_group": asked.per_group or "all",
         "crops": len(crops),
         "bar": asked.bar,
         "ships": best,
-        "cores": os.cpu_count(),
-        "load": [*loads, os.getloadavg()[0]],
+        "threads": cores(),
+        "load": [load, os.getloadavg()[0]],
         "rows": rows,
     }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "int8.json").write_text(json.dumps(told, indent=1) + "\n")
-    print("ships" if best else "no candidate passes; float is shipped", best or "")
+    write(told, asked.out, asked.docs)
     if asked.keep and best:
-        store_int8(asked.model, graphs[best], CANDIDATES[best], find_samples(asked.data))
+        store_int8(asked.model, graphs[best], CANDIDATES[best], samples)
     elif asked.keep:
         drop_int8(asked.model)
+
+
+def write(told: dict[str, Any], out: Path, docs: Path | None) -> None:
+    """Write int8.json, and the table into the documentation."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "int8.json").write_text(json.dumps(told, indent=1) + "\n")
+    lines = table(told["rows"], told)
+    print("\n".join(lines))
+    if docs:
+        before, _, rest = docs.read_text(encoding="utf-8").partition(OPEN)
+        _, _, after = rest.partition(CLOSE)
+        docs.write_text("\n".join([before + OPEN, *lines, CLOSE + after]), encoding="utf-8")
 
 
 def drop_int8(folder: Path) -> None:

@@ -75,6 +75,16 @@ def test_weights_count_as_cells() -> None:
     assert heavy.chance == pytest.approx(twice.chance, abs=1e-4)
 
 
+def test_a_map_that_is_as_good_as_a_step_still_rises() -> None:
+    raw = np.linspace(0.0, 1.0, 4001)
+    steep = fit_logistic(
+        raw, raw > 0.6, np.ones(len(raw)), [*np.linspace(0.025, 0.975, 39), 0.1 + 0.15]
+    )
+    assert steep.at(0.55) < 0.2
+    assert steep.at(0.65) > 0.8
+    assert (np.diff(steep(raw.astype(np.float32))) > 0).all()
+
+
 def test_a_confidence_that_says_the_contrary_is_refused() -> None:
     raw = np.linspace(0.01, 0.99, 200)
     with pytest.raises(ModelError, match="falls"):

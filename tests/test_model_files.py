@@ -240,8 +240,11 @@ def test_options_of_export_that_do_not_go_together(tmp_path: Path) -> None:
 def test_a_card_is_shown_or_what_is_known(folder: Path) -> None:
     (folder / "card.md").unlink(missing_ok=True)
     assert "mine has no card" in run("models", "show", folder).stdout
-    (folder / "card.md").write_text("# Mine\n")
-    assert run("models", "show", folder).stdout == "# Mine\n"
+    (folder / "card.md").write_text("# Other weights\n")
+    assert "mine has a card of other weights" in run("models", "show", folder).stdout
+    text = f"# Mine\n{read_about(folder)['sha256']}\n"
+    (folder / "card.md").write_text(text)
+    assert run("models", "show", folder).stdout == text
     about = json.loads(run("models", "show", folder, "--json").stdout)
     assert about == read_about(folder)
 

@@ -20,7 +20,12 @@ from truth import disks
 
 onnx = pytest.importorskip("onnx")
 
-from anycell.quantize import Quantization, network_crops, quantize  # noqa: E402
+from anycell.quantize import (  # noqa: E402
+    Quantization,
+    network_crops,
+    prepared,
+    quantize,
+)
 
 QUICK = Quantization(method="minmax", images=1, crops=2, side=64)
 
@@ -99,6 +104,34 @@ def test_convolutions_become_integers_but_the_first_and_the_last(
     outputs = [open_graph(graph, "onnxruntime").run(tile) for graph in (fp32, made)]
     assert np.abs(outputs[0] - outputs[1]).mean() < 0.1 * np.abs(outputs[0]).max()
     assert not np.array_equal(outputs[0], outputs[1])
+
+
+def test_shortcuts_are_taken_out_of_the_weights_and_nothing_changes(
+    fp32: bytes, crops: list[np.ndarray]
+) -> None:
+    """The ones of a folded shortcut would set the steps of weights of a few hundredths."""
+    plain, apart = onnx.load_from_string(fp32), prepared(fp32, apart=True)
+    added = [node for node in apart.graph.node if node.name.endswith("_shortcut")]
+    assert len(added) == 16
+    kernels = {t.name: onnx.numpy_helper.to_array(t) for t in apart.graph.initializer}
+    diagonals = [
+        np.abs(w[np.arange(len(w)), np.arange(len(w)), 1, 1]).mean()
+        for w in kernels.values()
+        if w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2:] == (3, 3)
+    ]
+    assert len(diagonals) == 16
+    assert max(diagonals) < 0.3
+    assert len(plain.graph.node) + len(added) > len(apart.graph.node)
+    outputs = [
+        open_graph(graph, "onnxruntime").run(crops[0])
+        for graph in (fp32, apart.SerializeToString())
+    ]
+    assert outputs[0] == pytest.approx(outputs[1], abs=1e-3)
+    off = [
+        np.abs(open_graph(quantize(fp32, crops, plan), "onnxruntime").run(crops[0]) - outputs[0])
+        for plan in (Quantization("minmax"), Quantization("minmax", apart=False))
+    ]
+    assert off[0].mean() < 0.6 * off[1].mean()
 
 
 def test_what_cannot_be_quantized(fp32: bytes, crops: list[np.ndarray]) -> None:

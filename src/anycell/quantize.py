@@ -7,6 +7,10 @@ The crops are what ``segment`` hands to the network while it segments the images
 zooms that it tries and uses.  Static quantization after Jacob et al. 2018, by onnxruntime;
 the graph keeps pairs of quantizing and dequantizing nodes around its convolutions, which
 both runtimes fuse into integer kernels.
+
+A shortcut that was folded into its convolution (``networks.swift``) is taken out again
+first.  Its ones among weights of a few hundredths would make the steps of int8 one to three
+times as large as the weights themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +39,15 @@ from anycell.runtimes import open_graph
 from anycell.samples import Sample, find_samples
 from anycell.segment import segment
 
-__all__ = ["METHODS", "Quantization", "export_int8", "network_crops", "quantize", "store_int8"]
+__all__ = [
+    "METHODS",
+    "Quantization",
+    "export_int8",
+    "network_crops",
+    "prepared",
+    "quantize",
+    "store_int8",
+]
 
 METHODS = ("minmax", "entropy", "percentile")
 ACTIVATIONS = ("uint8", "int8")
@@ -54,6 +66,7 @@ class Quantization:
         (Migacz 2017) or ``percentile`` (99.999 % of them).
     activations : ``uint8`` or ``int8``.
     first, last : so many convolutions at the beginning and at the end stay float.
+    apart : take shortcuts out of the convolutions that they were folded into.
     images : of each group that are segmented.
     crops : of each group that ranges are measured on.
     side : of a crop, network pixels.
@@ -64,6 +77,7 @@ class Quantization:
     activations: str = "uint8"
     first: int = 1
     last: int = 1
+    apart: bool = True
     images: int = 3
     crops: int = 4
     side: int = 256
@@ -160,7 +174,7 @@ def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantizat
     import onnx
     from onnxruntime import quantization
 
-    model = _unhalved(graph)
+    model = prepared(graph, apart=plan.apart)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     if plan.first + plan.last >= len(convolutions):
         raise ModelError(
@@ -204,25 +218,58 @@ class _Reader:
         return None if crop is None else {"image": crop}
 
 
-def _unhalved(graph: bytes) -> Any:
-    """Read a graph, its weights stored as float16 turned back, its shapes inferred."""
+def prepared(graph: bytes, *, apart: bool) -> Any:
+    """Read a graph as the same one with float32 weights.
+
+    Parameters
+    ----------
+    apart : take shortcuts out: K x becomes k x + x where K = k + identity.
+
+    Returns
+    -------
+    an ``onnx.ModelProto`` whose shapes are inferred.
+    """
     import onnx
 
     model = onnx.load_from_string(graph)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
     for node in model.graph.node:
-        if node.op_type != "Cast" or node.input[0] not in stored:
-            nodes.append(node)
+        if node.op_type == "Cast" and node.input[0] in stored:
+            tensor = stored.pop(node.input[0])
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
+            stored[node.output[0]] = tensor
             continue
-        tensor = stored[node.input[0]]
-        values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
+        nodes.append(node)
+        if apart and node.op_type == "Conv" and node.input[1] in stored:
+            tensor = stored[node.input[1]]
+            less = _less_identity(onnx.numpy_helper.to_array(tensor))
+            if less is None:
+                continue
+            tensor.CopyFrom(onnx.numpy_helper.from_array(less, tensor.name))
+            (out,) = node.output
+            node.output[0] = f"{out}_less"
+            inputs = [f"{out}_less", node.input[0]]
+            nodes.append(onnx.helper.make_node("Add", inputs, [out], name=f"{node.name}_shortcut"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model = onnx.shape_inference.infer_shapes(model)
     model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     return model
+
+
+def _less_identity(kernel: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The kernel without the identity that was folded into it; None if there is none."""
+    out, into, rows, columns = kernel.shape
+    if out != into or (rows, columns) != (3, 3):
+        return None
+    own = np.arange(out)
+    if kernel[own, own, 1, 1].mean() < 0.5:
+        return None
+    less = kernel.copy()
+    less[own, own, 1, 1] -= 1.0
+    return less
 
 
 def export_int8(folder: Path, data: Path, plan: Quantization | None = None) -> None:

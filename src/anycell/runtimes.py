@@ -3,7 +3,8 @@
     onnxruntime    comes with anycell
     openvino       comes with anycell[openvino]
 
-Both compute in the graph's own precision; neither is left to choose a coarser one.
+Both compute in the graph's own precision; neither is left to choose a coarser one.  Times
+and the settings chosen after them are in docs/runtimes.md.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # A thread that spins while it waits takes the core of those that read and decode.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return cls(
                 onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

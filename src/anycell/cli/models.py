@@ -132,13 +132,18 @@ class ShowModel:
         card = folder / "card.md"
         if self.json:
             show_json(about)
-        elif card.is_file():
-            print(card.read_text(encoding="utf-8").rstrip())
+        elif about["sha256"] in (text := _read(card)):
+            print(text.rstrip())
         else:
-            print(f"{folder.resolve().name} has no card; this is known about it:")
+            which = "a card of other weights" if text else "no card"
+            print(f"{folder.resolve().name} has {which}; this is known about it:")
             for key, value in _facts(self.name).items():
                 print(f"  {key.replace('_', ' '):<14}{_text(value)}")
         return 0
+
+
+def _read(card: Path) -> str:
+    return card.read_text(encoding="utf-8") if card.is_file() else ""
 
 
 def _facts(name: str) -> dict[str, Any]:
