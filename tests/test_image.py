@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -133,6 +135,53 @@ def test_a_large_overview_is_read_in_bands(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.abs(found[0, 2::5] - np.arange(200)[:, None]).max() < 0.01
     assert len(regions) == 5
     assert max(region.shape[0] for region in regions) < 1200
+
+
+@pytest.mark.parametrize("zoom", [1.0, 0.5, 12 / 17, 2.0, 0.125])
+def test_a_cropped_image_shows_the_same_pixels(zoom: float) -> None:
+    image = pyramid(640, 512)
+    part = image.crop(Region(34, 68, 578, 476))
+    assert part.shape == (1, 544, 408)
+    inner = Region(68, 34, 272, 340)
+    assert np.array_equal(part.read(inner, zoom), image.read(inner.shift(34, 68), zoom))
+    again = part.crop(inner)
+    assert again.shape == (1, 204, 306)
+    whole = Region(0, 0, 204, 306)
+    assert np.array_equal(again.read(whole, zoom), image.read(inner.shift(34, 68), zoom))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("side", [10, 60, 200, 1000])
+def test_the_overview_of_a_cropped_image_is_that_of_its_pixels(levels: int, side: int) -> None:
+    smooth = np.add.outer(np.arange(640.0), 2 * np.arange(512.0)).astype(np.float32)
+    image = pyramid(640, 512, levels, smooth)
+    region = Region(33, 67, 579, 475)
+    found = image.crop(region).overview(side)
+    wanted = Image.from_array(smooth[region.slices]).overview(side)
+    assert found.shape == wanted.shape
+    inner = (slice(None), slice(1, -1), slice(1, -1))
+    step = 3 * max(1.0, 546 / side)  # from one pixel of the overview to the next, down and across
+    assert np.abs(found[inner] - wanted[inner]).max(initial=0) < step / 3
+
+
+def test_a_crop_outside_the_image_is_refused() -> None:
+    part = pyramid(64, 64).crop(Region(8, 8, 40, 40))
+    for region in (Region(0, 0, 33, 9), Region(-1, 0, 9, 9), Region(4, 4, 4, 9)):
+        with pytest.raises(InputError, match="an image of 32 x 32"):
+            part.crop(region)
+
+
+def pyramid(
+    height: int, width: int, levels: int = 3, pixels: NDArray[np.float32] | None = None
+) -> Image:
+    """An image with smaller levels, means of 2 x 2 pixels of the one before."""
+    planes = [noise(height, width) if pixels is None else pixels]
+    for _ in range(levels - 1):
+        last = planes[-1]
+        halves = (last.shape[0] // 2, 2, last.shape[1] // 2, 2)
+        planes.append(last.reshape(halves).mean(axis=(1, 3)))
+    found = [Image.from_array(plane).levels[0] for plane in planes]
+    return replace(Image.from_array(planes[0]), levels=tuple(found))
 
 
 def test_regions() -> None:

@@ -13,7 +13,7 @@ asks it for regions.  Coordinates are (y, x) in pixels of level 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -84,6 +84,7 @@ class Image:
     channels : one name per channel; ``("R", "G", "B")`` marks a color image.
     dtype : the type of the samples in the file.
     name : the file's name up to its first dot.
+    window : the part of level 0 that is the image, see :meth:`crop`; all of it if None.
     """
 
     levels: tuple[Level, ...]
@@ -91,11 +92,16 @@ class Image:
     dtype: np.dtype[Any]
     pixel_size: float | None = None
     name: str = "image"
+    window: Region | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, rows and columns of level 0."""
-        return (len(self.channels), self.levels[0].height, self.levels[0].width)
+        """Channels, rows and columns of level 0, or of the window in it."""
+        return (len(self.channels), *self._shown.shape)
+
+    @property
+    def _shown(self) -> Region:
+        return self.window or Region(0, 0, self.levels[0].height, self.levels[0].width)
 
     @property
     def is_color(self) -> bool:
@@ -116,12 +122,9 @@ class Image:
         channels x rows * zoom x columns * zoom, rounded half up: the file's type at
         zoom 1, float32 at any other.
         """
-        _, height, width = self.shape
-        if region.clip(height, width) != region or 0 in region.shape:
-            raise InputError(
-                f"region {region} of an image of {height} x {width} pixels",
-                expected="a region of at least one pixel inside the image",
-            )
+        self._check(region)
+        region = region.shift(self._shown.y0, self._shown.x0)
+        height, width = self.levels[0].height, self.levels[0].width
         if zoom == 1.0:
             return self.levels[0].read(region)
         rows, columns = (max(1, int(side * zoom + 0.5)) for side in region.shape)
@@ -149,14 +152,38 @@ class Image:
         """
         _, height, width = self.shape
         zoom = min(1.0, side / max(height, width))
-        whole = Region(0, 0, height, width)
         level = self._level_for(zoom)
-        block = int(level.height / (2 * height * zoom))
+        full = self.levels[0]
+        block = int(level.height / (2 * full.height * zoom))
         if zoom == 1.0 or block < 2:
-            return self.read(whole, zoom)
+            return self.read(Region(0, 0, height, width), zoom)
         shape = (max(1, int(height * zoom + 0.5)), max(1, int(width * zoom + 0.5)))
-        box = (0.0, 0.0, level.height / block, level.width / block)
-        return resample(_averaged(level, block), shape, box)
+        fy, fx, shown = level.height / full.height, level.width / full.width, self._shown
+        box = (shown.y0 * fy, shown.x0 * fx, shown.y1 * fy, shown.x1 * fx)
+        # The 1e-6 is for products of whole numbers that come out just above one.
+        part = Region(int(box[0]), int(box[1]), *(int(np.ceil(v - 1e-6)) for v in box[2:]))
+        part = part.clip(level.height, level.width)
+        y0, y1 = ((v - part.y0) / block for v in box[::2])
+        x0, x1 = ((v - part.x0) / block for v in box[1::2])
+        return resample(_averaged(level, block, part), shape, (y0, x0, y1, x1))
+
+    def crop(self, region: Region) -> Image:
+        """The part of the image in a region, as an image of its own; nothing is read.
+
+        Raises
+        ------
+        InputError : the region is empty or does not lie inside the image.
+        """
+        self._check(region)
+        return replace(self, window=region.shift(self._shown.y0, self._shown.x0))
+
+    def _check(self, region: Region) -> None:
+        _, height, width = self.shape
+        if region.clip(height, width) != region or 0 in region.shape:
+            raise InputError(
+                f"region {region} of an image of {height} x {width} pixels",
+                expected="a region of at least one pixel inside the image",
+            )
 
     @classmethod
     def from_array(
@@ -254,12 +281,12 @@ def _taps(
     return index, (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _averaged(level: Level, block: int) -> NDArray[np.float32]:
+def _averaged(level: Level, block: int, part: Region) -> NDArray[np.float32]:
     """Means of block x block pixels; the last row and column of blocks may be partial."""
-    tall = block * max(1, BAND // (block * level.width))
+    tall = block * max(1, BAND // (block * part.shape[1]))
     bands = []
-    for y in range(0, level.height, tall):
-        band = level.read(Region(y, 0, min(y + tall, level.height), level.width))
+    for y in range(part.y0, part.y1, tall):
+        band = level.read(Region(y, part.x0, min(y + tall, part.y1), part.x1))
         down = _block_mean(band, block, axis=1)
         bands.append(_block_mean(down, block, axis=2))
     out: NDArray[np.float32] = np.concatenate(bands, axis=1)

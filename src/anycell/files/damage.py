@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anycell.errors import AnycellError, FormatError, InputError, OutputError
 
-__all__ = ["reading", "replacing"]
+__all__ = ["reading", "replacing", "writing"]
 
 _DAMAGE = (
     ArithmeticError,
@@ -70,17 +70,30 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        yield draft
-        draft.replace(path)
+        with writing(path):
+            yield draft
+            draft.replace(path)
+    finally:
+        if _is_there(draft):
+            draft.unlink()
+
+
+@contextmanager
+def writing(path: Path, hint: str = "another folder after -o") -> Iterator[None]:
+    """Turn what the system says about a full or closed disk into an OutputError.
+
+    Raises
+    ------
+    OutputError : ``path`` cannot be written.
+    """
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}",
             expected="a folder that is there, open to you, with room on its disk",
-            hint="another folder after -o",
+            hint=hint,
         ) from error
-    finally:
-        if _is_there(draft):
-            draft.unlink()
 
 
 def _is_there(path: Path) -> bool:
