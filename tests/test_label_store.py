@@ -22,9 +22,7 @@ SHAPE = (2 * CHUNK + 100, CHUNK + 7)
 ONE_CHUNK = 4 * CHUNK * CHUNK
 
 
-def filled(
-    folder: Path, limit: int = ONE_CHUNK, top: int = 70_000
-) -> tuple[LabelStore, np.ndarray]:
+def filled(folder: Path, top: int = 70_000) -> tuple[LabelStore, Labels]:
     """A store written region by region over chunk borders, and the array it should equal."""
     rng = np.random.default_rng(3)
     store, wanted = LabelStore(folder, *SHAPE, ONE_CHUNK), np.zeros(SHAPE, np.int32)
