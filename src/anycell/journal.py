@@ -172,8 +172,7 @@ def packed(labels: Labels, confidence: NDArray[np.float32], place: Mapping[str, 
     np.save(file, labels.astype(np.uint16 if narrow else np.int32), allow_pickle=False)
     np.save(file, confidence.astype(np.float32), allow_pickle=False)
     file.write(json.dumps(place).encode())
-    found: bytes = imagecodecs.zstd_encode(file.getvalue(), level=1)
-    return found
+    return bytes(imagecodecs.zstd_encode(file.getvalue(), level=1))
 
 
 def unpacked(payload: bytes) -> tuple[Labels, NDArray[np.float32], dict[str, Any]]:
