@@ -7,8 +7,10 @@ size.  Decoders see what a network might put out: encoded labels, smoothed, with
 noise on every plane; ``ideal`` is the decoder on the encoded labels themselves.  Every
 figure comes from a process of its own: the median of ``--repeats`` runs up to 2 MP, of one
 run above, and the memory by which its peak rises above what it held before, inputs
-included.  576 px is a tile as ``segment`` decodes it.  Writes OUT/decode.json and
-OUT/decode.png and prints a Markdown table.
+included.  576 px is a tile as ``segment`` decodes it.  Decoders run on one core; what is
+shown are their processor seconds, which others on the machine disturb least.  Writes
+OUT/decode.json, with the seconds on the clock as well, and OUT/decode.png, and prints a
+Markdown table.
 """
 
 from __future__ import annotations
@@ -92,15 +94,16 @@ def run(name: str, stage: str, repeats: int, folder: Path) -> dict[str, float]:
     if stage == "confidence":
         work = partial(rep.confidence, outputs, np.load(folder / "found.npy"))
     before = peak()
-    seconds: list[float] = []
+    seconds: list[tuple[float, float]] = []
     result: Any = None
     for _ in range(repeats):
         del result
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         result = work()
-        seconds.append(time.perf_counter() - began)
+        seconds.append((time.perf_counter() - began, time.process_time() - cpu))
     row = {
-        "seconds": round(statistics.median(seconds), 5),
+        "seconds": round(statistics.median(wall for wall, _ in seconds), 5),
+        "cpu": round(statistics.median(cpu for _, cpu in seconds), 5),
         "mib": round(peak() - before, 1),
         "mib_before": round(before, 1),
     }
@@ -144,12 +147,12 @@ def per_megapixel(row: dict[str, object], stage: str, value: str) -> float:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """Markdown: seconds and MiB per megapixel, and tiles a second."""
+    """Markdown: processor seconds and MiB per megapixel, and tiles a second."""
     heads = ["representation", "side, px", "encode", "decode, ideal", "decode", "confidence"]
     heads += ["decode + confidence", "tiles/s", "MiB/MP: encode", "decode", "confidence"]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for row in rows:
-        seconds = {stage: per_megapixel(row, stage, "seconds") for stage in STAGES}
+        seconds = {stage: per_megapixel(row, stage, "cpu") for stage in STAGES}
         both = seconds["decode"] + seconds["confidence"]
         tiles = f"{1.0 / (both * TILE * TILE / 1e6):.1f}" if row["side"] == TILE else ""
         cells = [str(row["representation"]), str(row["side"])]
@@ -160,7 +163,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def plot(rows: list[dict[str, object]], path: Path) -> None:
-    """Bars of seconds and MiB per megapixel, a row of panels for each side."""
+    """Bars of processor seconds and MiB per megapixel, a row of panels for each side."""
     from matplotlib.figure import Figure
 
     sides = sorted({int(str(row["side"])) for row in rows})
@@ -169,7 +172,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     shown = [stage for stage in STAGES if stage != "ideal"]
     for side, (left, right) in zip(sides, panels, strict=True):
         some = [row for row in rows if row["side"] == side]
-        for axes, value, unit in ((left, "seconds", "s / MP"), (right, "mib", "MiB / MP")):
+        for axes, value, unit in ((left, "cpu", "CPU s / MP"), (right, "mib", "MiB / MP")):
             for k, stage in enumerate(shown):
                 place = np.arange(len(some)) + (k - 1) * 0.28
                 heights = [max(per_megapixel(row, stage, value), 1e-4) for row in some]

@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 
 from anycell.labels import Labels, boxes
 
-__all__ = ["Stack", "depths", "rims", "stacks"]
+__all__ = ["Stack", "depths", "rims", "square_distances", "stacks"]
 
 LARGEST = 65_536
 """Pixels of a stack: some arrays of that many stay in a processor's own cache."""
+ROUNDS = 32
+"""Depth up to which comparing columns one by one is faster than scipy's transform."""
+BEYOND = 30_000
+"""Further than any distance of interest; its square fits into 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,47 @@ def rims(labels: Labels, *, corners: bool = False) -> NDArray[np.bool_]:
 
 def depths(labels: Labels) -> NDArray[np.float32]:
     """Distance of each pixel to its cell's outside: 1 on the rim, 0 in the background."""
-    from scipy.ndimage import distance_transform_edt
-
     inside = labels > 0
     within = inside & ~rims(labels)
     if within.all():  # one cell fills the image: there is no outside to measure from
         return np.full(labels.shape, float(max(labels.shape)), dtype=np.float32)
-    depth: NDArray[np.float32] = distance_transform_edt(within).astype(np.float32)
+    depth: NDArray[np.float32] = np.sqrt(square_distances(within)).astype(np.float32)
     depth += inside
     return depth
+
+
+def square_distances(within: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Square of the Euclidean distance of each pixel to the nearest that is not ``within``.
+
+    Exact: first along the columns, then, along the rows, the least of what each column
+    gives plus the square of how far it is (Saito & Toriwaki 1994).  What nothing bounds is
+    as far as from the corner (-1, 0), as ``distance_transform_edt`` has it.
+    """
+    height, width = within.shape
+    if within.all():
+        y, x = np.ogrid[1 : height + 1, :width]
+        return np.asarray(y * y + x * x, dtype=np.int32)
+    row = np.arange(height, dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(within, -np.int32(BEYOND), row), axis=0)
+    below = np.minimum.accumulate(np.where(within, np.int32(height + BEYOND), row)[::-1], axis=0)[
+        ::-1
+    ]
+    column = np.square(np.minimum(np.minimum(row - above, below - row), BEYOND))
+    found = column.copy()
+    for k in range(1, min(ROUNDS, width)):
+        if k * k >= found.max():
+            return found
+        shifted = column + np.int32(k * k)
+        np.minimum(found[:, k:], shifted[:, :-k], out=found[:, k:])
+        np.minimum(found[:, :-k], shifted[:, k:], out=found[:, :-k])
+    return _far_squares(within)
+
+
+def _far_squares(within: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The same at any depth."""
+    from scipy.ndimage import distance_transform_edt
+
+    place = distance_transform_edt(within, return_distances=False, return_indices=True)
+    y, x = np.ogrid[: within.shape[0], : within.shape[1]]
+    squares: NDArray[np.int32] = np.square(place[0] - y) + np.square(place[1] - x)
+    return squares.astype(np.int32)

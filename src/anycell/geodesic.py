@@ -11,12 +11,13 @@ chamfer weights of Borgefors (1986), all cells at once, by buckets of equal dist
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.labels import Labels, centroids
+from anycell.cutouts import rims, square_distances
+from anycell.labels import Labels
 
 __all__ = ["Cells", "ancestors", "find_cells"]
 
@@ -24,6 +25,11 @@ DEPTH = 0.75
 SIGHT_SAMPLES = 8
 SIGHT_FAILURES = 0.005
 STRAIGHT, DIAGONAL = 5, 7
+AROUND = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x)
+"""The eight neighbours (y, x), row by row."""
+ROUNDING = 0.75
+"""Rounding a sample to its pixel moves it by at most sqrt(0.5), and a little more in float32."""
+FAR = np.iinfo(np.int32).max
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -38,122 +44,166 @@ class Cells:
     pixels : flat indices of the foreground pixels into the label image.
     owner : the number of the cell of each of these pixels.
     centre : flat index of the centre of each number 0..max (0 where not in use).
+    clear : no pixel of another number lies nearer to the centre of each number 0..max.
     width : columns of the label image.
     """
 
     pixels: Ints
     owner: NDArray[np.int32]
     centre: Ints
+    clear: Floats
     width: int
+
+    def places(self, flat: Ints) -> tuple[Ints, Ints]:
+        """Rows and columns of flat indices."""
+        y = flat // self.width
+        return y, flat - y * self.width
 
 
 def find_cells(labels: Labels) -> Cells:
     """Find every cell's pixels and centre, in O(pixels)."""
-    from scipy.ndimage import distance_transform_edt
-
     flat = labels.ravel()
-    pixels = np.flatnonzero(flat)
+    pixels = np.flatnonzero(flat > 0)
     owner = flat[pixels]
     top = int(owner.max(initial=0)) + 1
-    depth = distance_transform_edt(_inside(labels)).ravel()[pixels].astype(np.float32)
+    within = (labels > 0) & ~rims(labels)
+    depth = np.sqrt(square_distances(within).ravel()[pixels]).astype(np.float32)
     deepest = np.zeros(top, dtype=np.float32)
     np.maximum.at(deepest, owner, depth)
-    middle = centroids(labels)
-    deep = np.flatnonzero(depth >= DEPTH * deepest[owner])
-    y, x = np.divmod(pixels[deep], labels.shape[1])
-    away = np.square(np.stack([y, x], axis=1) - middle[owner[deep]]).sum(axis=1)
+    cells = Cells(pixels, owner, np.zeros(top, np.int64), deepest, labels.shape[1])
+    y, x = cells.places(pixels)
+    count = np.maximum(np.bincount(owner, minlength=top), 1)
+    middle = [np.bincount(owner, weights=v, minlength=top) / count for v in (y, x)]
+    deep = np.flatnonzero(depth >= (DEPTH * deepest)[owner])
+    own = owner[deep]
+    away = np.square(y[deep] - middle[0][own]) + np.square(x[deep] - middle[1][own])
     key = np.round(away * 16).astype(np.int64) * len(flat) + pixels[deep]
     nearest = np.full(top, np.iinfo(np.int64).max)
-    np.minimum.at(nearest, owner[deep], key)
-    centre = np.where(nearest < np.iinfo(np.int64).max, nearest % max(len(flat), 1), 0)
-    return Cells(pixels, owner, centre, labels.shape[1])
+    np.minimum.at(nearest, own, key)
+    used = nearest < np.iinfo(np.int64).max
+    cells.centre[used] = nearest[used] % len(flat)
+    return replace(cells, clear=DEPTH * deepest)
 
 
-def _inside(labels: Labels) -> NDArray[np.bool_]:
-    """Pixels whose four neighbours all belong to the same cell; the frame counts as own."""
-    inside = labels > 0
-    across = labels[1:] == labels[:-1]
-    inside[1:] &= across
-    inside[:-1] &= across
-    along = labels[:, 1:] == labels[:, :-1]
-    inside[:, 1:] &= along
-    inside[:, :-1] &= along
-    return inside
-
-
-def ancestors(labels: Labels, cells: Cells, hop: float) -> tuple[Floats, Floats]:
-    """Give each foreground pixel its arrows one and two hops towards its centre.
+def ancestors(labels: Labels, cells: Cells, hop: float, hops: int = 2) -> tuple[Floats, ...]:
+    """Give each foreground pixel its arrows one, two .. hops towards its centre.
 
     Parameters
     ----------
     labels : rows x columns.
     cells : what :func:`find_cells` found in them.
     hop : length of one hop, pixels along the way; a nearer centre is reached in one.
+    hops : how many arrows each pixel gets.
 
     Returns
     -------
-    two arrays, 2 x foreground pixels: the (y, x) arrows in pixels.
+    for each number of hops an array, 2 x foreground pixels: the (y, x) arrows in pixels.
     """
-    start = np.stack(np.divmod(cells.pixels, cells.width)).astype(np.float32)
-    goal = np.stack(np.divmod(cells.centre[cells.owner], cells.width)).astype(np.float32)
-    arrow = goal - start
+    start = np.stack(cells.places(cells.pixels)).astype(np.float32)
+    goal = np.stack(cells.places(cells.centre)).astype(np.float32)
+    arrow = goal[:, cells.owner] - start
     length = np.maximum(np.hypot(arrow[0], arrow[1]), 1e-6)
-    one = arrow * np.minimum(1.0, hop / length)
-    two = arrow * np.minimum(1.0, 2 * hop / length)
-    hidden = _hidden(labels, cells, start, arrow)
+    found = tuple(arrow * np.minimum(1.0, k * hop / length) for k in range(1, hops + 1))
+    hidden = _hidden(labels, cells, arrow, length)
     if hidden.any():
         bent = np.flatnonzero(hidden[cells.owner])
-        first, second = _tree_arrows(labels, cells, hidden, hop)
-        one[:, bent] = first[:, bent]
-        two[:, bent] = second[:, bent]
-    return one, two
+        tree = _grown(labels, cells, bent)
+        at = np.arange(len(bent))
+        for arrows in found:
+            at = tree.climb(at, hop * STRAIGHT)
+            arrows[:, bent] = start[:, bent[at]] - start[:, bent]
+    return found
 
 
-def _hidden(labels: Labels, cells: Cells, start: Floats, arrow: Floats) -> NDArray[np.bool_]:
-    """Numbers of the cells in which some pixels cannot see the centre."""
+def _hidden(labels: Labels, cells: Cells, arrow: Floats, length: Floats) -> NDArray[np.bool_]:
+    """Numbers of the cells in which some pixels cannot see the centre.
+
+    Sight is sampled in eight places.  Around the centre nothing can hide a pixel, so that
+    only samples that lie further from it are looked at.
+    """
     flat = labels.ravel()
-    failures = np.zeros(len(cells.pixels), dtype=np.int32)
+    failures = np.zeros(len(cells.pixels), dtype=np.int8)
+    free = cells.clear[cells.owner]
+    some = np.arange(len(cells.pixels))
     for step in range(1, SIGHT_SAMPLES + 1):
-        at = np.rint(start + arrow * (step / (SIGHT_SAMPLES + 1))).astype(np.int64)
-        failures += flat[at[0] * cells.width + at[1]] != cells.owner
+        part = step / (SIGHT_SAMPLES + 1)
+        some = some[(1.0 - part) * length[some] + ROUNDING >= free[some]]
+        y, x = (np.rint(a[some] * np.float32(part)).astype(np.int64) for a in arrow)
+        at = cells.pixels[some] + y * cells.width + x
+        failures[some] += flat[at] != cells.owner[some]
     top = len(cells.centre)
     blocked = np.bincount(cells.owner, weights=failures, minlength=top)
     count = np.bincount(cells.owner, minlength=top)
     return blocked > SIGHT_FAILURES * SIGHT_SAMPLES * np.maximum(count, 1)
 
 
-def _tree_arrows(
-    labels: Labels, cells: Cells, wanted: NDArray[np.bool_], hop: float
-) -> tuple[Floats, Floats]:
-    """Arrows to the tree ancestors one and two hops away, for the wanted cells."""
-    width = labels.shape[1] + 2
-    padded = np.zeros((labels.shape[0] + 2, width), dtype=np.int32)
-    padded[1:-1, 1:-1] = np.where(wanted[labels], labels, 0)
-    flat = padded.ravel()
-    place = _pad(cells.pixels, cells.width)
-    distance = _distances(flat, _pad(cells.centre[np.flatnonzero(wanted)], cells.width), width)
-    parent = _parents(flat, distance, _pad(cells.centre, cells.width), width)
-    reach = hop * STRAIGHT
-    first = _climb(place, distance, parent, reach)
-    second = _climb(first, distance, parent, reach)
-    here = np.stack(np.divmod(place, width))
-    arrows = [np.stack(np.divmod(p, width)) - here for p in (first, second)]
-    return arrows[0].astype(np.float32), arrows[1].astype(np.float32)
+@dataclass(frozen=True)
+class Tree:
+    """Shortest ways to the centres, of some pixels; all indices are into these pixels.
+
+    Attributes
+    ----------
+    distance : chamfer distance from the centre within the cell, in fifths of a pixel.
+    parent : the next pixel on the way; a centre, and what it cannot reach, is its own.
+    """
+
+    distance: NDArray[np.int32]
+    parent: Ints
+
+    def climb(self, place: Ints, reach: float) -> Ints:
+        """The ancestor at most ``reach`` fifths of a pixel up the tree, by halving jumps."""
+        jumps = [self.parent]
+        while STRAIGHT * 2 ** len(jumps) <= reach:
+            jumps.append(jumps[-1][jumps[-1]])
+        floor = self.distance[place] - reach
+        at = place.copy()
+        for jump in reversed(jumps):
+            onward = jump[at]
+            at = np.where(self.distance[onward] >= floor, onward, at)
+        return at
 
 
-def _pad(index: Ints, width: int) -> Ints:
-    """Flat indices of an image in the same image with a frame of one pixel around it."""
-    y, x = np.divmod(index, width)
-    return (y + 1) * (width + 2) + x + 1
+def _grown(labels: Labels, cells: Cells, bent: Ints) -> Tree:
+    """Grow the trees of the cells that ``bent``, indices into ``cells.pixels``, make up."""
+    y, x = cells.places(cells.pixels[bent])
+    owner = cells.owner[bent]
+    width = cells.width + 2
+    at = (y + 1) * width + x + 1
+    index = np.full((labels.shape[0] + 2) * width, -1, dtype=np.int32)
+    index[at] = np.arange(len(bent), dtype=np.int32)
+    near = index[at[:, None] + np.array([dy * width + dx for dy, dx in AROUND])]
+    # -1, which no way leads to, stands for all that is not of the same cell.
+    near[owner[near] != owner[:, None]] = -1
+    centre = cells.centre[owner]
+    seeds = np.flatnonzero(cells.pixels[bent] == centre)
+    distance = _distances(near, seeds)
+    cy, cx = cells.places(centre)
+    parent = np.arange(len(bent))
+    beside = np.full(near.shape, FAR, dtype=np.int64)
+    for k, (dy, dx) in enumerate(AROUND):
+        weight = DIAGONAL if dy and dx else STRAIGHT
+        on_way = (near[:, k] >= 0) & (distance[near[:, k]] == distance - weight)
+        beside[on_way, k] = np.abs((cy - y) * dx - (cx - x) * dy)[on_way]
+    # Among equals the one nearest the straight line.
+    best = beside.argmin(axis=1)
+    led = np.flatnonzero(np.take_along_axis(beside, best[:, None], 1)[:, 0] < FAR)
+    parent[led] = near[led, best[led]]
+    return Tree(distance, parent)
 
 
-def _distances(flat: NDArray[np.int32], seeds: Ints, width: int) -> NDArray[np.int32]:
-    """Chamfer distance from each cell's seed within the cell, in fifths of a pixel."""
-    distance = np.full(len(flat), np.iinfo(np.int32).max, dtype=np.int32)
-    order = np.zeros(len(flat), dtype=np.int32)
+def _distances(near: NDArray[np.int32], seeds: Ints) -> NDArray[np.int32]:
+    """Chamfer distance of each pixel from its cell's seed, in fifths of a pixel.
+
+    ``near`` has the eight neighbours of each pixel, -1 for none.
+    """
+    distance = np.full(len(near) + 1, FAR, dtype=np.int32)
+    distance[-1] = -1
+    order = np.zeros(len(near), dtype=np.int32)
     distance[seeds] = 0
-    straight = np.array([-width, -1, 1, width])
-    diagonal = np.array([-width - 1, -width + 1, width - 1, width + 1])
+    ways = [
+        (near[:, [k for k, (y, x) in enumerate(AROUND) if bool(y and x) == slant]], weight)
+        for slant, weight in ((False, STRAIGHT), (True, DIAGONAL))
+    ]
     buckets: defaultdict[int, list[Ints]] = defaultdict(list)
     buckets[0].append(seeds)
     level = 0
@@ -163,48 +213,11 @@ def _distances(flat: NDArray[np.int32], seeds: Ints, width: int) -> NDArray[np.i
         turn = np.arange(len(front), dtype=np.int32)
         order[front] = turn
         front = front[order[front] == turn]
-        for offsets, weight in ((straight, STRAIGHT), (diagonal, DIAGONAL)):
-            near = (front[:, None] + offsets).ravel()
-            same = flat[near] == np.repeat(flat[front], 4)
-            near = near[same & (distance[near] > level + weight)]
-            if len(near):
-                distance[near] = level + weight
-                buckets[level + weight].append(near)
+        for neighbours, weight in ways:
+            there = neighbours[front].ravel()
+            there = there[distance[there] > level + weight]
+            if len(there):
+                distance[there] = level + weight
+                buckets[level + weight].append(there)
         level += 1
-    return distance
-
-
-def _parents(
-    flat: NDArray[np.int32], distance: NDArray[np.int32], centre: Ints, width: int
-) -> Ints:
-    """The next pixel on the way; among equals the one nearest the straight line."""
-    far = np.iinfo(np.int32).max
-    parent = np.arange(len(flat))
-    place = np.flatnonzero((flat > 0) & (distance > 0) & (distance < far))
-    y, x = np.divmod(place, width)
-    cy, cx = np.divmod(centre[flat[place]], width)
-    best = np.full(len(place), far, dtype=np.int64)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            weight = DIAGONAL if dy and dx else STRAIGHT
-            near = place + dy * width + dx
-            on_way = (flat[near] == flat[place]) & (distance[near] == distance[place] - weight)
-            aside = np.abs((cy - y) * dx - (cx - x) * dy)
-            better = on_way & (aside < best)
-            best[better] = aside[better]
-            parent[place[better]] = near[better]
-    return parent
-
-
-def _climb(place: Ints, distance: NDArray[np.int32], parent: Ints, reach: float) -> Ints:
-    """The ancestor at most ``reach`` fifths of a pixel up the tree, by halving jumps."""
-    jumps = [parent]
-    while STRAIGHT * 2 ** len(jumps) <= reach:
-        jumps.append(jumps[-1][jumps[-1]])
-    floor = distance[place].astype(np.int64) - reach
-    at = place.copy()
-    for jump in reversed(jumps):
-        onward = jump[at]
-        go = distance[onward] >= floor
-        at[go] = onward[go]
-    return at
+    return distance[:-1]

@@ -68,8 +68,9 @@ class Votes:
         blocks = _blocks(labels)
         coarse = _majority(blocks)
         out = np.zeros((12, *coarse.shape), dtype=np.float32)
-        out[:4] = np.where(blocks > 0, LOGIT, -LOGIT)
-        out[6] = np.where(_contact(coarse), LOGIT, -LOGIT)
+        sure = np.float32(LOGIT)
+        out[:4] = np.where(blocks > 0, sure, -sure)
+        out[6] = np.where(_contact(coarse), sure, -sure)
         cells = find_cells(coarse)
         if len(cells.pixels):
             one, two = ancestors(coarse, cells, self.hop)
@@ -125,26 +126,26 @@ class Votes:
         if len(place):
             sinks = self._sinks(outputs, place)
             coarse.ravel()[place] = _gather(sinks, outputs[7])
-        labels = _unblock(np.where(fine, coarse, 0), shape)
-        return tidy(labels, self.smallest)
+        return tidy(_unblock(coarse * fine, shape), self.smallest)
 
     def _sinks(self, outputs: Fields, place: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the votes of each foreground pixel lead: flat indices."""
         height, width = outputs.shape[1:]
         inside = np.zeros(height * width, dtype=bool)
         inside[place] = True
-        y, x = np.divmod(place, width)
-        vote_y = outputs[4].ravel()[place] * UNIT
-        vote_x = outputs[5].ravel()[place] * UNIT
+        y = place // width
+        x = place - y * width
+        votes = outputs[4:6].reshape(2, -1)[:, place] * UNIT
         target = place.copy()
-        lost = np.ones(len(place), dtype=bool)
+        lost = np.arange(len(place))
         for part in (1.0, 0.5, 0.25):
-            to_y = np.clip(np.rint(y + part * vote_y), 0, height - 1).astype(np.int64)
-            to_x = np.clip(np.rint(x + part * vote_x), 0, width - 1).astype(np.int64)
-            to = to_y * width + to_x
-            reached = lost & inside[to]
-            target[reached] = to[reached]
-            lost &= ~reached
+            vote_y, vote_x = part * votes[:, lost]
+            to_y = np.clip(np.rint(y[lost] + vote_y), 0, height - 1)
+            to_x = np.clip(np.rint(x[lost] + vote_x), 0, width - 1)
+            to = (to_y * width + to_x).astype(np.int64)
+            reached = inside[to]
+            target[lost[reached]] = to[reached]
+            lost = lost[~reached]
         successor = np.zeros(height * width, dtype=np.int64)
         successor[place] = target
         for _ in range(self.doublings):
@@ -152,13 +153,12 @@ class Votes:
             successor[place] = target
         # In a cell longer than the votes so far, the sinks themselves still move on.
         for _ in range(LONGEST_WAY):
-            onward = successor[target]
-            step_y, step_x = np.subtract(np.divmod(onward, width), np.divmod(target, width))
-            moving = np.hypot(step_y, step_x) > STILL_FAR
-            if not moving.any():
+            moves = _far_from_still(target, successor, width)
+            some = np.flatnonzero(moves[target])
+            if not len(some):
                 break
-            target = np.where(moving, onward, target)
-            successor[place] = target
+            target[some] = successor[target[some]]
+            successor[place[some]] = target[some]
         return target
 
     def turn(self, fields: Fields, turn: Turn) -> Fields:
@@ -177,9 +177,11 @@ class Votes:
         """Mean foreground probability, lowered by the parity error of the votes."""
         blocks = _blocks(labels)
         top = int(labels.max(initial=0)) + 1
-        chance = 1.0 / (1.0 + np.exp(-outputs[:4]))
-        count = np.maximum(np.bincount(blocks.ravel(), minlength=top), 1)
-        sure = np.bincount(blocks.ravel(), weights=chance.ravel(), minlength=top) / count
+        inside = np.flatnonzero(blocks > 0)
+        owner = blocks.ravel()[inside]
+        chance = 1.0 / (1.0 + np.exp(-outputs[:4].ravel()[inside]))
+        count = np.maximum(np.bincount(owner, minlength=top), 1)
+        sure = np.bincount(owner, weights=chance, minlength=top) / count
         out = sure * np.exp(-4.0 * self._parity(outputs, _majority(blocks), top))
         return out[1:].astype(np.float32)
 
@@ -205,7 +207,7 @@ class Votes:
         cells = find_cells(coarse)
         if not len(cells.pixels):
             return np.ones(top)
-        ideal, _ = ancestors(coarse, cells, self.hop)
+        (ideal,) = ancestors(coarse, cells, self.hop, hops=1)
         votes = outputs[4:6].reshape(2, -1)[:, cells.pixels] * UNIT
         error = np.hypot(*(votes - ideal))
         total = np.bincount(cells.owner, weights=error, minlength=top)
@@ -237,23 +239,44 @@ def _unblock(blocks: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 def _majority(blocks: NDArray[np.int32]) -> Labels:
     """The cell with most of the four pixels; any cell before background."""
-    count = (blocks[:, None] == blocks[None]).sum(axis=0, dtype=np.int8)
-    count[blocks == 0] = 0
-    best = count.argmax(axis=0)[None]
-    coarse: Labels = np.take_along_axis(blocks, best, axis=0)[0]
+    coarse: Labels = blocks[0].copy()
+    mixed = np.flatnonzero((blocks[1:] != coarse).any(axis=0))
+    four = blocks.reshape(4, -1)[:, mixed]
+    count = (four[:, None] == four[None]).sum(axis=0, dtype=np.int8)
+    count[four == 0] = 0
+    coarse.ravel()[mixed] = np.take_along_axis(four, count.argmax(axis=0)[None], axis=0)[0]
     return coarse
 
 
 def _contact(coarse: Labels) -> NDArray[np.bool_]:
     """Pixels with another cell among their eight neighbours."""
-    padded = np.pad(coarse, 1)
-    height, width = coarse.shape
     touching = np.zeros(coarse.shape, dtype=bool)
-    for dy in range(3):
-        for dx in range(3):
-            near = padded[dy : dy + height, dx : dx + width]
-            touching |= (near != coarse) & (near > 0)
-    return touching & (coarse > 0)
+    inside = coarse > 0
+    every, first, last = slice(None), slice(None, -1), slice(1, None)
+    for here, there in (
+        ((last, every), (first, every)),
+        ((every, last), (every, first)),
+        ((last, last), (first, first)),
+        ((last, first), (first, last)),
+    ):
+        differ = (coarse[here] != coarse[there]) & inside[here] & inside[there]
+        touching[here] |= differ
+        touching[there] |= differ
+    return touching
+
+
+def _far_from_still(
+    target: NDArray[np.int64], successor: NDArray[np.int64], width: int
+) -> NDArray[np.bool_]:
+    """Of each pixel, whether it is a target whose own successor is far from it."""
+    far = np.zeros(len(successor), dtype=bool)
+    far[target] = True
+    sinks = np.flatnonzero(far)
+    onward = successor[sinks]
+    step_y = onward // width - sinks // width
+    step_x = onward - sinks - step_y * width
+    far[sinks] = step_y * step_y + step_x * step_x > STILL_FAR * STILL_FAR
+    return far
 
 
 def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -266,35 +289,38 @@ def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.i
     from scipy.ndimage import uniform_filter
 
     height, width = size.shape
-    votes = np.bincount(sinks, minlength=height * width).reshape(size.shape)
-    density = uniform_filter(votes.astype(np.float32), 3, mode="constant")
+    votes = np.bincount(sinks, minlength=height * width)
+    density = uniform_filter(votes.reshape(size.shape).astype(np.float32), 3, mode="constant")
     occupied = np.flatnonzero(votes)
     # The votes' own count breaks ties of the smoothed density, the place the rest.
-    order = np.lexsort((occupied, votes.ravel()[occupied], np.round(density.ravel()[occupied], 3)))
+    order = np.lexsort((occupied, votes[occupied], np.round(density.ravel()[occupied], 3)))
     pad = int(REACH[2])
-    rank = np.full((height + 2 * pad, width + 2 * pad), -1, dtype=np.int64)
-    y, x = np.divmod(occupied, width)
-    rank[y[order] + pad, x[order] + pad] = np.arange(len(occupied))
+    row = width + 2 * pad
+    y = occupied // width
+    at = (y + pad) * row + (occupied - y * width) + pad
+    rank = np.full((height + 2 * pad) * row, -1, dtype=np.int64)
+    rank[at[order]] = np.arange(len(occupied))
     diameter = TYPICAL * np.exp2(np.clip(size.ravel()[occupied], -4.0, 6.0))
     share, least, most = REACH
-    reach = np.rint(np.clip(share * diameter, least, most)).astype(int)
-    best = rank[y + pad, x + pad]
+    reach = np.rint(np.clip(share * diameter, least, most)).astype(np.int8)
+    best = rank[at]
     own = best.copy()
-    for radius in np.unique(reach):
+    for radius in range(int(reach.min()), int(reach.max()) + 1):
         chosen = np.flatnonzero(reach == radius)
-        top = best[chosen]
+        centre, top = at[chosen], best[chosen]
         for dy in range(-radius, radius + 1):
             half = int(np.sqrt(radius * radius - dy * dy))
             for dx in range(-half, half + 1):
-                top = np.maximum(top, rank[y[chosen] + pad + dy, x[chosen] + pad + dx])
+                np.maximum(top, rank[centre + (dy * row + dx)], out=top)
         best[chosen] = top
     leader = np.empty(len(occupied), dtype=np.int64)
     leader[own] = best
     while not np.array_equal(leader, onward := leader[leader]):
         leader = onward
     number = np.zeros(len(occupied), dtype=np.int32)
-    roots = np.unique(leader)
-    number[roots] = np.arange(1, len(roots) + 1)
+    is_root = np.zeros(len(occupied), dtype=bool)
+    is_root[leader] = True
+    number[is_root] = np.arange(1, np.count_nonzero(is_root) + 1)
     cell_at = np.zeros(height * width, dtype=np.int32)
     cell_at[occupied] = number[leader[own]]
     return cell_at[sinks]
