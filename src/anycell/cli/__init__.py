@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 
 import typer
 
+from anycell.cli.data import Data
 from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
 from anycell.cli.info import Info
@@ -82,6 +83,7 @@ for name, kind in (
     ("train", Train),
     ("pseudolabel", PseudoLabel),
     ("simulate", Simulate),
+    ("data", Data),
     ("info", Info),
     ("methods", Methods),
     ("demo", Demo),
