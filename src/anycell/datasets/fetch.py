@@ -193,22 +193,17 @@ def _receive(
     remote: Remote, part: Path, have: int, progress: Progress | None, patience: Patience
 ) -> None:
     """Take what one connection gives, from byte ``have`` on if the server can."""
+    tell = progress or _tell_nobody
     with _open(remote.url, have, patience) as answer:
         if have and answer.status == 206 and not _goes_on(answer, have):
             part.unlink()  # the next attempt asks for the whole file
             raise _Dropped(f"bytes from {have} on were asked for, others came")
         have = have if answer.status == 206 else 0
         with _writing(part), part.open("ab" if have else "wb") as file:
-            while True:
-                chunk = _read(answer)
-                if not chunk:
-                    return
+            while have <= remote.size and (chunk := _read(answer)):
                 file.write(chunk)
                 have += len(chunk)
-                if progress is not None:
-                    progress(remote.name, min(have, remote.size), remote.size)
-                if have > remote.size:
-                    return
+                tell(remote.name, min(have, remote.size), remote.size)
 
 
 class _Dropped(HTTPException):
@@ -307,6 +302,10 @@ def _as_record(found: Any, address: str) -> Record:
     about = found.get("metadata", {})
     license_of = about.get("license") or {}
     return Record(str(about.get("title", "")), str(license_of.get("id", "")), files)
+
+
+def _tell_nobody(name: str, done: int, total: int) -> None:
+    """Progress that nobody wants to see."""
 
 
 def _size(path: Path) -> int:
