@@ -79,6 +79,7 @@ class Found:
 
     sample: Sample
     pixels: NDArray[Any]
+    channels: tuple[str, ...]
     labels: Labels
     strength: NDArray[np.float32]
     overlap: NDArray[np.float64]
@@ -113,7 +114,7 @@ def find_cells_to_believe(sample: Sample, model: Predictor) -> Found:
         overlap = np.minimum(overlap, agreement(main.labels, back))
         anything |= back > 0
     overlap = np.where(_several_points(sample, main.labels), 0.0, overlap)
-    return Found(sample, pixels, main.labels, main.confidence, overlap, anything)
+    return Found(sample, pixels, image.channels, main.labels, main.confidence, overlap, anything)
 
 
 def _middle(image: Image) -> Region:
@@ -217,7 +218,7 @@ def _write(found: Found, belief: Belief, limit: float, out: Path) -> dict[str, s
     image = _write_image(found, root / "images")
     write_labels(relabel(labels), root / "labels" / f"{stem}.tif")
     write_labels(ignore.astype(np.int32), root / "ignore" / f"{stem}.tif")
-    picture = display(Image.from_array(found.pixels, name=stem))
+    picture = display(Image.from_array(found.pixels, channels=found.channels, name=stem))
     picture = np.where(ignore[..., None], picture // 3, picture)
     write_overlay(picture, labels, root / "overlays" / f"{stem}.png")
     below = root.name

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from anycell.augment import Photometry
+from anycell.augment import Photometry, photometric
 from anycell.batches import Batch, Batches, Cropping
 from anycell.checkpoints import State, add_curve, export_best, keep_best, resume, save, start
 from anycell.errors import InputError, SettingError, unknown_name
@@ -238,9 +238,8 @@ def _batches(
     free = recipe.free if unlabeled else 0.0
     cropping = Cropping(recipe.side, recipe.crops, recipe.typical, recipe.spread, free=free)
     mixing = Mixing(recipe.cutmix, recipe.transplant, recipe.amplitude)
-    made = Batches(
-        labeled, parts.representation, cropping, Photometry(), recipe.seed, unlabeled, mixing
-    )
+    look = Photometry() if parts.device.type == "cpu" else None
+    made = Batches(labeled, parts.representation, cropping, look, recipe.seed, unlabeled, mixing)
     return made, until
 
 
@@ -252,9 +251,11 @@ def _predictor(state: State, recipe: Recipe, parts: _Parts) -> TorchPredictor:
 def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
     """One step: forward, backward, clip, update, average."""
     device = parts.device
-    images = batch.images.to(device, non_blocking=True).contiguous(
-        memory_format=torch.channels_last
-    )
+    images = batch.images.to(device, non_blocking=True)
+    if device.type != "cpu":  # there the processes that cut the crops do it
+        random = torch.Generator(device).manual_seed((recipe.seed << 32) + batch.step)
+        images = photometric(images, batch.labels.to(device), Photometry(), random)
+    images = images.contiguous(memory_format=torch.channels_last)
     for group in state.optimizer.param_groups:
         group["lr"] = _rate(state.step, recipe)
     if state.folded and state.step == 0:
