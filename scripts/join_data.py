@@ -1,6 +1,6 @@
 """Join data sets with manifests into one folder, by moving their files.
 
-    python scripts/join_data.py OUT PART [PART ...]
+python scripts/join_data.py OUT PART [PART ...]
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +173,23 @@ def test_training_learns_and_its_model_segments(data: Path, tmp_path: Path) -> N
     found = segment(open_image(data / "bright" / "images" / "0.png"), model)
     truth = read_labels(data / "bright" / "labels" / "0.tif")
     assert abs(int(found.labels.max()) - int(truth.max())) <= 2
+
+
+def test_a_killed_training_saves_and_goes_on(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anycell", "train", str(data), "-o", str(tmp_path / "run")]
+    command += ["--steps", "100000", "--recipe", "crops=2", "--recipe", "side=64"]
+    command += ["--workers", "0", "--threads", "1", "--validate-every", "100000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 100:"):
+                process.terminate()
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 0, rest
+    assert "interrupted at step" in rest
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert saved["step"] >= 100
 
 
 @pytest.mark.parametrize("learning", ["mean-teacher", "parity"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,6 +85,9 @@ class Train:
             device=self.device,
             stop_after=self.stop_after,
         )
+        # Stopped by Ctrl-C, or by kill where it runs in the background: it saves and ends.
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop, signal.default_int_handler)
         found = train(plan, self._report)
         write_run(self.out, clock, settings=asdict(plan), results=[asdict(found)])
         if self.json:
