@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,7 @@ def test_crops_are_what_the_network_sees_of_images_for_training(crops: list[np.n
     assert len(crops) == 4
     for crop in crops:
         assert crop.dtype == np.float32
-        assert crop.shape[:2] == (1, 3)
-        assert all(side in (32, 64) for side in crop.shape[2:])
+        assert crop.shape == (1, 3, 64, 64)
         assert -0.5 <= crop.min() <= crop.max() <= 1.5
         assert np.array_equal(crop[0, 0], crop[0, 2])
 
@@ -177,5 +177,16 @@ def test_samples_without_labels_may_be_calibrated_on(tmp_path: Path) -> None:
     Picture.fromarray(grey).save(tmp_path / "a.png")
     sample = Sample(tmp_path / "a.png", None, "a", "train")
     model = load_model(DEFAULT, precision="fp32")
-    found = network_crops([sample], model, QUICK)
-    assert len(found) == 2
+    found = network_crops([sample], model, replace(QUICK, side=224))
+    assert [crop.shape for crop in found] == [(1, 3, 224, 224)] * 2
+    with pytest.raises(SettingError, match="multiple of 32"):
+        network_crops([sample], model, replace(QUICK, side=100))
+
+
+@pytest.mark.parametrize("method", ["entropy", "percentile"])
+def test_every_method_gives_a_graph_near_the_float_one(
+    fp32: bytes, crops: list[np.ndarray], method: str
+) -> None:
+    made = quantize(fp32, crops, Quantization(method))
+    outputs = [open_graph(graph, "onnxruntime").run(crops[0]) for graph in (fp32, made)]
+    assert np.abs(outputs[0] - outputs[1]).mean() < 0.1 * np.abs(outputs[0]).max()

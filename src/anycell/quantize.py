@@ -126,11 +126,12 @@ def network_crops(
 
     Returns
     -------
-    1 x 3 x h x w each, sides up to ``plan.side`` and multiples of the model's.
+    1 x 3 x side x side each, mirrored where an image is smaller.
 
     Raises
     ------
     InputError : no sample is for training.
+    SettingError : a side that is no multiple of the model's.
     """
     groups: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -138,6 +139,8 @@ def network_crops(
             groups[sample.group].append(sample)
     if not groups:
         raise InputError("no image to calibrate on", expected="samples whose use is train")
+    if plan.side % model.multiple:
+        raise SettingError(f"side {plan.side}", expected=f"a multiple of {model.multiple}")
     random = np.random.default_rng(plan.seed)
     crops: list[NDArray[np.float32]] = []
     for _, members in sorted(groups.items()):
@@ -146,17 +149,16 @@ def network_crops(
             segment(open_image(members[int(k)].image), recorder)
         tiles = recorder.tiles
         chosen = random.choice(len(tiles), min(plan.crops, len(tiles)), replace=False)
-        crops += [_crop(tiles[int(k)], plan.side, model.multiple, random) for k in chosen]
+        crops += [_crop(tiles[int(k)], plan.side, random) for k in chosen]
     return crops
 
 
-def _crop(
-    tile: NDArray[np.float32], side: int, multiple: int, random: np.random.Generator
-) -> NDArray[np.float32]:
-    height, width = tile.shape[1:]
-    rows, columns = (min(side, size) // multiple * multiple for size in (height, width))
-    y, x = random.integers(height - rows + 1), random.integers(width - columns + 1)
-    return tile[None, :, y : y + rows, x : x + columns]
+def _crop(tile: NDArray[np.float32], side: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Cut a square at random, mirrored where the tile is smaller."""
+    beyond = [(0, max(0, side - size)) for size in tile.shape[1:]]
+    tile = np.pad(tile, ((0, 0), *beyond), mode="symmetric")
+    y, x = (int(random.integers(size - side + 1)) for size in tile.shape[1:])
+    return tile[None, :, y : y + side, x : x + side]
 
 
 def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantization) -> bytes:
@@ -165,7 +167,7 @@ def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantizat
     Parameters
     ----------
     graph : an ONNX file whose input is called ``image``.
-    crops : 1 x 3 x h x w each, to measure ranges on.
+    crops : 1 x 3 x h x w each, all of one size, to measure ranges on.
 
     Raises
     ------
