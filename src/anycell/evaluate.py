@@ -26,7 +26,7 @@ from anycell.matching import RULES, Rules
 from anycell.pairing import Truth, find_truths, pair_files, unused_files
 from anycell.scores import METRICS, Score, Summary, mean_over, score_pair, summarize
 
-__all__ = ["Evaluation", "ImageScores", "Progress", "evaluate", "score_pair"]
+__all__ = ["Evaluation", "ImageScores", "Progress", "evaluate", "judge", "score_pair"]
 
 Progress = Callable[[int, int, str], None]
 """Called after each image with images done, images in all, and the image's name."""
@@ -177,7 +177,7 @@ def evaluate(
     pairs = pair_files(predictions, find_truths(truth, use))
     images = []
     for done, (one, file) in enumerate(pairs, start=1):
-        images.append(_judge(one, file, rules))
+        images.append(judge(one, file, rules))
         if progress is not None:
             progress(done, len(pairs), f"{one.group}/{one.name}")
     return Evaluation(
@@ -190,7 +190,13 @@ def evaluate(
     )
 
 
-def _judge(one: Truth, file: Path | None, rules: Rules) -> ImageScores:
+def judge(one: Truth, file: Path | None, rules: Rules = RULES["neurips2022"]) -> ImageScores:
+    """Score one file of predicted labels; None is a missing one, all of it misses.
+
+    Raises
+    ------
+    InputError : an unreadable file, or one of another size than its truth.
+    """
     true = read_labels(one.file)
     if file is None:
         # An empty image may score above 0, a missing one never.

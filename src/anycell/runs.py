@@ -21,7 +21,16 @@ from typing import Any
 from anycell.errors import OutputError
 from anycell.files.damage import replacing
 
-__all__ = ["RUN_FILE", "Clock", "cores", "make_folder", "peak_memory", "plain", "write_run"]
+__all__ = [
+    "RUN_FILE",
+    "Clock",
+    "command_line",
+    "cores",
+    "make_folder",
+    "peak_memory",
+    "plain",
+    "write_run",
+]
 
 RUN_FILE = "run.json"
 
@@ -51,6 +60,13 @@ def peak_memory() -> int | None:
     """The most memory that this process has held so far, in bytes; None on Windows."""
     if sys.platform == "win32":
         return None
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage counts what the parent held when it started this process, too.
+        lines = status.read_text(encoding="utf-8").splitlines()
+        peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        if peaks:
+            return int(peaks[0]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -84,7 +100,7 @@ def write_run(
     from anycell import __version__
 
     record = {
-        "command": _command(),
+        "command": command_line(),
         "version": __version__,
         "model": model,
         "settings": settings,
@@ -136,8 +152,8 @@ def plain(value: Any) -> Any:
             return str(value)
 
 
-def _command() -> list[str]:
-    """The command line, its program by name: where it is installed says nothing."""
+def command_line() -> list[str]:
+    """Give the command line, its program by name: where it is installed says nothing."""
     if not sys.argv:
         return []
     program = Path(sys.argv[0]).name

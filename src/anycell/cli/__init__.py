@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 
 import typer
 
+from anycell.cli.compare import Compare
 from anycell.cli.data import Data
 from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
@@ -82,6 +83,7 @@ for name, kind in (
     ("evaluate", Evaluate),
     ("train", Train),
     ("pseudolabel", PseudoLabel),
+    ("compare", Compare),
     ("simulate", Simulate),
     ("data", Data),
     ("info", Info),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anycell.cli.screen import Json, Quiet, show_json
+from anycell.cli.settings import recipe_settings
 from anycell.errors import SettingError
 from anycell.runs import Clock, write_run
 
@@ -102,18 +103,7 @@ class Train:
         from anycell.methods import method
 
         recipe = method(self.method).recipe
-        asked: dict[str, int | float] = {}
-        for setting in self.recipe or []:
-            name, _, text = setting.partition("=")
-            kind = int if isinstance(getattr(recipe, name, 0.0), int) else float
-            try:
-                asked[name] = kind(text)
-            except ValueError as error:
-                raise SettingError(
-                    f"recipe setting {setting!r}",
-                    expected=f"NAME=VALUE, the value a {kind.__name__}",
-                    hint="--recipe rate=0.001",
-                ) from error
+        asked = recipe_settings(recipe, self.recipe or [])
         if self.steps is not None:
             asked["steps"] = self.steps
         if self.seed is not None:
