@@ -97,6 +97,33 @@ def test_fields_have_the_stated_shape_at_any_size(
     assert rep.decode(fields[: rep.channels], shape).shape == shape
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [CELLS["single pixel"], np.ones((1, 1), np.int32), np.zeros((1, 1), np.int32)],
+    ids=["a cell of one pixel", "an image of one pixel", "an empty image of one pixel"],
+)
+def test_single_pixels_are_handled(rep: Representation, labels: Labels) -> None:
+    fields = rep.encode(labels)
+    outputs = fields[: rep.channels]
+    assert np.isfinite(fields).all()
+    # Too small to be kept, or kept as it is: nothing else may come out.
+    decoded = rep.decode(outputs, labels.shape)
+    assert not decoded.any() or np.array_equal(decoded, labels)
+    sure = rep.confidence(outputs, labels)
+    assert sure.shape == (labels.max(),)
+    assert ((sure >= 0) & (sure <= 1)).all()
+    for turn in TURNS:
+        there_and_back = rep.turn(rep.turn(fields, turn), turn.inverse)
+        assert np.allclose(there_and_back, fields, atol=1e-5)
+    torch = pytest.importorskip("torch")
+    targets = torch.from_numpy(fields)[None]
+    guess = torch.zeros_like(targets[:, : rep.channels], requires_grad=True)
+    loss = rep.loss(guess, targets, torch.ones(1, 1, *labels.shape))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(guess.grad).all()
+
+
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 def test_turning_fields_is_encoding_turned_labels(rep: Representation, turn: Turn) -> None:
     labels = enlarge(CELLS["big and small"], 6)

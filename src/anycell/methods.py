@@ -142,6 +142,13 @@ METHODS: dict[str, Method] = _table(
         "StarDist: Schmidt et al. 2018",
     ),
     Method(
+        "masks",
+        "swift",
+        "masks",
+        "seeds emit tiny kernels that draw their cells' masks in a window; best masks stay",
+        "CondInst: Tian et al. 2020; SOLOv2: Wang et al. 2020",
+    ),
+    Method(
         "watershed",
         "swift",
         "watershed",

@@ -71,6 +71,7 @@ class Representation(Protocol):
 REPRESENTATIONS: dict[str, str] = {
     "classical": "anycell.representations.classical:Classical",
     "flows": "anycell.representations.flows:Flows",
+    "masks": "anycell.representations.masks:Masks",
     "omni": "anycell.representations.omni:Omni",
     "stars": "anycell.representations.stars:Stars",
     "threeclass": "anycell.representations.threeclass:ThreeClass",

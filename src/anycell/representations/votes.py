@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.blocks import blocks, majority, unblock
 from anycell.geodesic import ancestors, find_cells
 from anycell.labels import Labels, areas
 from anycell.representations import LOGIT, Fields
@@ -65,11 +66,11 @@ class Votes:
 
     def encode(self, labels: Labels) -> Fields:
         """Turn labels into the 12 planes of the module's docstring."""
-        blocks = _blocks(labels)
-        coarse = _majority(blocks)
+        four = blocks(labels)
+        coarse = majority(four)
         out = np.zeros((12, *coarse.shape), dtype=np.float32)
         sure = np.float32(LOGIT)
-        out[:4] = np.where(blocks > 0, sure, -sure)
+        out[:4] = np.where(four > 0, sure, -sure)
         out[6] = np.where(_contact(coarse), sure, -sure)
         cells = find_cells(coarse)
         if len(cells.pixels):
@@ -126,7 +127,7 @@ class Votes:
         if len(place):
             sinks = self._sinks(outputs, place)
             coarse.ravel()[place] = _gather(sinks, outputs[7])
-        return tidy(_unblock(coarse * fine, shape), self.smallest)
+        return tidy(unblock(coarse * fine, shape), self.smallest)
 
     def _sinks(self, outputs: Fields, place: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the votes of each foreground pixel lead: flat indices."""
@@ -164,8 +165,8 @@ class Votes:
     def turn(self, fields: Fields, turn: Turn) -> Fields:
         """Turn the fields; the four sub-pixel planes change places as well."""
         out = np.empty((len(fields), *turn.plane(fields[0]).shape), dtype=np.float32)
-        fine = turn.plane(_unblock(fields[:4], tuple(2 * s for s in fields.shape[1:])))
-        out[:4] = _blocks(fine)
+        fine = turn.plane(unblock(fields[:4], tuple(2 * s for s in fields.shape[1:])))
+        out[:4] = blocks(fine)
         out[4:6] = turn.vectors(fields[4:6])
         out[6:9] = turn.plane(fields[6:9])
         if len(fields) > self.channels:
@@ -175,14 +176,14 @@ class Votes:
 
     def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """Mean foreground probability, lowered by the parity error of the votes."""
-        blocks = _blocks(labels)
+        four = blocks(labels)
         top = int(labels.max(initial=0)) + 1
-        inside = np.flatnonzero(blocks > 0)
-        owner = blocks.ravel()[inside]
+        inside = np.flatnonzero(four > 0)
+        owner = four.ravel()[inside]
         chance = 1.0 / (1.0 + np.exp(-outputs[:4].ravel()[inside]))
         count = np.maximum(np.bincount(owner, minlength=top), 1)
         sure = np.bincount(owner, weights=chance, minlength=top) / count
-        out = sure * np.exp(-4.0 * self._parity(outputs, _majority(blocks), top))
+        out = sure * np.exp(-4.0 * self._parity(outputs, majority(four), top))
         return out[1:].astype(np.float32)
 
     def parity(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
@@ -193,15 +194,15 @@ class Votes:
         one value per cell 1..n; 0 is perfect, about 0.2 is doubtful.
         """
         top = int(labels.max(initial=0)) + 1
-        return self._parity(outputs, _majority(_blocks(labels)), top)[1:].astype(np.float32)
+        return self._parity(outputs, majority(blocks(labels)), top)[1:].astype(np.float32)
 
     def margin(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """How far from undecided the foreground of each cell 1..n is: mean |2 p - 1|, 0 .. 1."""
-        blocks = _blocks(labels).ravel()
+        four = blocks(labels).ravel()
         top = int(labels.max(initial=0)) + 1
         wide = np.abs(np.tanh(0.5 * outputs[:4])).ravel()
-        count = np.maximum(np.bincount(blocks, minlength=top), 1)
-        return (np.bincount(blocks, weights=wide, minlength=top) / count)[1:].astype(np.float32)
+        count = np.maximum(np.bincount(four, minlength=top), 1)
+        return (np.bincount(four, weights=wide, minlength=top) / count)[1:].astype(np.float32)
 
     def _parity(self, outputs: Fields, coarse: Labels, top: int) -> NDArray[np.float64]:
         cells = find_cells(coarse)
@@ -219,33 +220,6 @@ class Votes:
 def _diameter(area: NDArray[Any]) -> NDArray[np.float64]:
     """Diameter of the disk of the same area."""
     return np.sqrt(area * (4.0 / np.pi))
-
-
-def _blocks(plane: NDArray[Any]) -> NDArray[Any]:
-    """Rows x columns -> 4 x rows / 2 x columns / 2, odd sides padded with zeros."""
-    height, width = plane.shape
-    if height % 2 or width % 2:
-        plane = np.pad(plane, ((0, height % 2), (0, width % 2)))
-    return np.stack([plane[a::2, b::2] for a in (0, 1) for b in (0, 1)])
-
-
-def _unblock(blocks: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Undo :func:`_blocks`, cut to ``shape``."""
-    out = np.empty((2 * blocks.shape[1], 2 * blocks.shape[2]), dtype=blocks.dtype)
-    for k, (a, b) in enumerate((a, b) for a in (0, 1) for b in (0, 1)):
-        out[a::2, b::2] = blocks[k]
-    return out[: shape[0], : shape[1]]
-
-
-def _majority(blocks: NDArray[np.int32]) -> Labels:
-    """The cell with most of the four pixels; any cell before background."""
-    coarse: Labels = blocks[0].copy()
-    mixed = np.flatnonzero((blocks[1:] != coarse).any(axis=0))
-    four = blocks.reshape(4, -1)[:, mixed]
-    count = (four[:, None] == four[None]).sum(axis=0, dtype=np.int8)
-    count[four == 0] = 0
-    coarse.ravel()[mixed] = np.take_along_axis(four, count.argmax(axis=0)[None], axis=0)[0]
-    return coarse
 
 
 def _contact(coarse: Labels) -> NDArray[np.bool_]:
