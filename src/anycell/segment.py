@@ -187,8 +187,8 @@ class _Road:
             small = self.predictor.representation.decode(outputs, tile.shape)
             sure = self.predictor.representation.confidence(outputs, small)
             confidence = self.predictor.confidence_map(sure)
-            unsure = np.flatnonzero(confidence < self.min_confidence) + 1
-            small = np.where(np.isin(small, unsure), 0, small) if len(unsure) else small
+            unsure = np.append(False, confidence < self.min_confidence)
+            small = np.where(unsure[small], 0, small) if unsure.any() else small
             small = small[: seen.inside[0], : seen.inside[1]]
             shape = tile.read.clip(height, width).shape
             return tile, enlarged(small, shape, tile.zoom), confidence

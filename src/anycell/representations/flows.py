@@ -99,8 +99,8 @@ class Flows:
         labels.ravel()[place] = self._gather(ends, shape)
         labels = relabel(labels)
         if self.error > 0.0:
-            bad = np.flatnonzero(_errors(outputs, labels) > self.error) + 1
-            labels[np.isin(labels, bad)] = 0
+            bad = np.append(False, _errors(outputs, labels) > self.error)
+            labels[bad[labels]] = 0
         return tidy(labels, self.smallest)
 
     def _gather(self, ends: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int32]:
