@@ -65,6 +65,10 @@ class Bound:
         self.session = session
         self.kept: dict[tuple[int, ...], Any] = {}
 
+    def split(self, count: int) -> tuple[Bound, ...]:
+        del count
+        return (self,)
+
     def run(self, tiles: np.ndarray) -> np.ndarray:
         if tiles.shape not in self.kept:
             found = self.session.run(None, {"image": tiles})[0]

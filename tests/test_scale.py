@@ -47,6 +47,10 @@ class Seer:
         del overview
         return self
 
+    def split(self, count: int) -> tuple[Seer, ...]:
+        del count
+        return (self,)
+
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         self.seen.append(tiles.shape)
         return tiles[:, :1]

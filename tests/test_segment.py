@@ -20,8 +20,9 @@ from anycell.image import Image, Level, Region
 from anycell.labels import Labels, boxes, relabel
 from anycell.matching import Rules
 from anycell.representations import REPRESENTATIONS, Fields, representation
+from anycell.road import enlarged
 from anycell.scores import score_pair
-from anycell.segment import Segmentation, enlarged, segment
+from anycell.segment import Segmentation, segment
 from truth import Truth, disks, pieces, same_cells, truth
 
 RULES = Rules(iou=(0.5, 0.8), ignore_border=0)
@@ -275,19 +276,37 @@ def test_what_is_known_about_a_segmentation() -> None:
         found.tiles = 3  # type: ignore[misc]
 
 
-def test_the_image_is_looked_at_once_and_each_tile_read_once_in_one_thread() -> None:
+def test_the_image_is_looked_at_once_and_each_tile_read_once() -> None:
     labels = disks((200, 300), 40, (4, 9), 2)
     image, predictor = truth(labels)
-    threads: dict[Region, int] = {}
+    regions: list[Region] = []
 
     def read(region: Region) -> NDArray[np.float32]:
-        threads[region] = threading.get_ident()
+        regions.append(region)
         return image.levels[0].read(region)
 
     watched = Image((Level(200, 300, read),), image.channels, image.dtype)
     found = segment(watched, predictor, core=50)
-    assert len(threads) == found.tiles + 1
-    assert len({threads[region] for region in threads if region.shape != (200, 300)}) == 1
+    assert len(regions) == len(set(regions)) == found.tiles + 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_the_number_of_workers_decides_nothing(workers: int) -> None:
+    labels = disks((260, 260), 90, (4, 12), 2)
+    image, predictor = truth(labels, halo=16, noise=shaken)
+    busy: list[int] = []
+
+    class Counting(Truth):
+        def outputs(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+            busy.append(threading.get_ident())
+            return super().outputs(tiles)
+
+    counting = Counting(labels, predictor.normalization, halo=16, noise=shaken)
+    found = segment(image, counting, core=40, workers=workers)
+    alone = segment(image, predictor, core=40, workers=1)
+    assert np.array_equal(found.labels, alone.labels)
+    assert np.array_equal(found.confidence, alone.confidence)
+    assert len(set(busy)) <= workers < len(busy)
 
 
 def test_normalization_comes_from_the_whole_image_never_from_a_tile() -> None:

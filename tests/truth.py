@@ -75,6 +75,9 @@ class Truth:
         assert overview.shape[0] == 3
         return self
 
+    def split(self, count: int) -> tuple[Truth, ...]:
+        return (self,) * count
+
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         return np.stack([self._encoded(tile) for tile in tiles])
 

@@ -11,26 +11,30 @@ The folders of the output follow those of the input, without the level ``images`
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from anycell.errors import AnycellError, InputError, OutputError, SettingError
+from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
 from anycell.files import (
+    Opening,
     display,
     find_images,
     label_path,
-    open_image,
+    sampled_labels,
     write_labels,
     write_overlay,
 )
+from anycell.image import Image, Region
 from anycell.labels import Labels
 from anycell.model import identity
-from anycell.runs import Clock, make_folder, write_run
+from anycell.road import Asked, prepare
+from anycell.runs import RUN_FILE, Clock, make_folder, write_run
 from anycell.segment import segment
+from anycell.slides import FORMATS, PARTS, Compute, Going, Shard, Target, write_slide
 
 if TYPE_CHECKING:
     from anycell.predictor import Predictor
@@ -43,6 +47,9 @@ NOT_IMAGES = "labels"
 LEFT_OUT = "images"
 """This level of the input's folders is left out of the output's."""
 
+SLIDE_PIXELS = 25_000_000
+"""Larger images are slides: their labels go to disk tile by tile, and can be resumed."""
+
 OVERLAY_SIDE = 4096
 """Overlays of larger images are shrunk to this many pixels on the longer side."""
 
@@ -53,21 +60,31 @@ class FolderSettings:
 
     Attributes
     ----------
-    channels, axes : as ``open_image`` takes them.
+    channels, axes, level : as ``open_image`` takes them.
+    region : only this part of the level, as an image of its own.
     zoom : network pixels per pixel of the file; None to find it for each image.
     diameter : of a typical cell, in pixels of the file; decides the zoom instead.
     min_confidence : cells below it are left out; None for the model's own limit.
     overlay : also write the outlines drawn over the image, as PNG.
     skip_existing : leave files alone whose results are there already.
+    resume : the same, and go on with slides that were broken off; False begins those
+        anew, None refuses to touch them.
+    format : ``tiff`` or ``ome-zarr``; None for TIFF.
+    shard : only a share of the tiles of every image; ``anycell.slides.merge`` does the rest.
     """
 
     channels: str | None = None
     axes: str | None = None
+    level: int = 0
+    region: Region | None = None
     zoom: float | None = None
     diameter: float | None = None
     min_confidence: float | None = None
     overlay: bool = False
     skip_existing: bool = False
+    resume: bool | None = None
+    format: str | None = None
+    shard: Shard | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any image is read."""
@@ -82,12 +99,32 @@ class FolderSettings:
                 raise SettingError(f"{name} {value:g}", expected="a number above 0")
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise SettingError(f"least confidence {self.min_confidence:g}", expected="0 .. 1")
+        if self.format is not None and self.format not in FORMATS:
+            raise unknown_name("format", self.format, FORMATS)
+        if self.shard is not None and self.overlay:
+            raise SettingError(
+                "an overlay of a shard", expected="one of them", hint="leave --overlay out"
+            )
 
     def zoom_for(self, model: Predictor) -> float | None:
         """The zoom that brings the cells to the size that a model knows; None to find it."""
         if self.diameter is None:
             return self.zoom
         return 1.0 if model.diameter is None else model.diameter / self.diameter
+
+    def is_slide(self, image: Image) -> bool:
+        """Whether the labels of an image go to disk tile by tile."""
+        _, height, width = image.shape
+        asked = self.shard is not None or self.format is not None
+        return asked or height * width > SLIDE_PIXELS
+
+    def place(self, task: Task) -> Path:
+        """Where the labels of a task go, the ending being that of the format."""
+        return task.labels.with_suffix(FORMATS[self.format or "tiff"])
+
+    def opening(self, task: Task) -> Opening:
+        """How the image of a task is opened."""
+        return Opening(task.image, self.channels, self.axes, self.level, self.region)
 
 
 @dataclass(frozen=True)
@@ -109,7 +146,7 @@ class FileResult:
 
     image: Path
     labels: Path
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "failed", "shard"]
     cells: int | None = None
     zoom: float | None = None
     seconds: float = 0.0
@@ -186,6 +223,7 @@ def _images(path: Path, out: Path, recursive: bool) -> Iterator[Path]:
         return
     for folder in sorted(child for child in path.iterdir() if child.is_dir()):
         hidden = folder.name.startswith(".") or folder.name == NOT_IMAGES
+        hidden = hidden or folder.suffix == PARTS
         if not (hidden or folder in images or folder.resolve() == out.resolve()):
             yield from _images(folder, out, recursive)
 
@@ -196,11 +234,17 @@ def segment_files(
     model: Predictor,
     settings: FolderSettings,
     watch: Watch | None = None,
+    compute: Callable[[Opening], Compute] | None = None,
 ) -> list[FileResult]:
     """Segment every task's image, write its labels, and ``run.json`` into ``out``.
 
     A file that cannot be read or segmented is noted and the next one is taken.  What
-    was done is noted in ``run.json`` even when the run is broken off.
+    was done is noted in ``run.json`` even when the run is broken off; by a shard, in
+    ``run-2-of-8.json``.
+
+    Parameters
+    ----------
+    compute : gives what computes the tiles of an image elsewhere (``anycell.cluster``).
 
     Raises
     ------
@@ -211,21 +255,28 @@ def segment_files(
     named = identity(model)
     try:
         for task in tasks:
-            results.append(_segment_file(task, model, settings, watch))
+            results.append(_segment_file(task, model, settings, watch, compute))
             if watch is not None:
                 watch.file(results[-1])
     finally:
         entries = [result.entry() for result in results]
-        write_run(out, clock, settings=asdict(settings), model=named, results=entries)
+        name = RUN_FILE if settings.shard is None else settings.shard.run_file
+        write_run(out, clock, settings=asdict(settings), model=named, results=entries, name=name)
     return results
 
 
 def _segment_file(
-    task: Task, model: Predictor, settings: FolderSettings, watch: Watch | None
+    task: Task,
+    model: Predictor,
+    settings: FolderSettings,
+    watch: Watch | None,
+    compute: Callable[[Opening], Compute] | None,
 ) -> FileResult:
-    wanted = [task.labels, task.overlay] if settings.overlay else [task.labels]
-    if settings.skip_existing and all(path.exists() for path in wanted):
-        return FileResult(task.image, task.labels, "skipped")
+    place = settings.place(task)
+    wanted = [place, task.overlay] if settings.overlay else [place]
+    skip = settings.skip_existing or bool(settings.resume)
+    if skip and all(path.exists() for path in wanted):
+        return FileResult(task.image, place, "skipped")
     began = time.perf_counter()
 
     def progress(done: int, total: int) -> None:
@@ -233,7 +284,10 @@ def _segment_file(
             watch.tile(task, done, total)
 
     try:
-        image = open_image(task.image, channels=settings.channels, axes=settings.axes)
+        image = settings.opening(task).open()
+        if compute is not None or settings.is_slide(image):
+            own = None if compute is None else compute(settings.opening(task))
+            return _segment_slide(task, image, model, settings, progress, own)
         found = segment(
             image,
             model,
@@ -258,6 +312,35 @@ def _segment_file(
         "done",
         cells=int(found.labels.max(initial=0)),
         zoom=found.zoom,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _segment_slide(
+    task: Task,
+    image: Image,
+    model: Predictor,
+    settings: FolderSettings,
+    progress: Callable[[int, int], None],
+    compute: Compute | None,
+) -> FileResult:
+    began = time.perf_counter()
+    target = Target(settings.place(task), image.name, image.pixel_size)
+    make_folder(target.path.parent)
+    zoom, least = settings.zoom_for(model), settings.min_confidence
+    road = prepare(image, model, Asked(zoom=zoom, min_confidence=least))
+    going = Going(settings.resume, settings.shard, compute)
+    written = write_slide(road, target, going, progress)
+    if settings.overlay:
+        picture = display(image, OVERLAY_SIDE)
+        rows, columns = picture.shape[:2]
+        write_overlay(picture, sampled_labels(target.path, (rows, columns)), task.overlay)
+    return FileResult(
+        task.image,
+        target.path if written.path is not None else target.parts,
+        "done" if written.path is not None else "shard",
+        cells=written.cells,
+        zoom=road.zoom,
         seconds=time.perf_counter() - began,
     )
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.errors import InputError
+from anycell.errors import InputError, SettingError
 
 __all__ = ["Image", "Level", "Pixels", "Region", "resample"]
 
@@ -38,6 +38,25 @@ class Region:
     x0: int
     y1: int
     x1: int
+
+    @classmethod
+    def of(cls, text: str) -> Region:
+        """Read ``y0,x0,y1,x1``.
+
+        Raises
+        ------
+        SettingError : not four whole numbers, or nothing between them.
+        """
+        words = text.split(",")
+        if len(words) == 4 and all(word.strip().isdecimal() for word in words):
+            region = cls(*map(int, words))
+            if region.y0 < region.y1 and region.x0 < region.x1:
+                return region
+        raise SettingError(
+            f"region {text!r}",
+            expected="y0,x0,y1,x1 in pixels: from row y0 to before row y1, and columns alike",
+            hint="--region 0,0,2000,2000",
+        )
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -19,11 +19,13 @@ import io
 import json
 import os
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +33,12 @@ from numpy.typing import NDArray
 from anycell.errors import OutputError
 from anycell.files.damage import writing
 from anycell.labels import Labels
+from anycell.runs import make_folder
 
-__all__ = ["Journal", "journals_in", "packed", "read_plan", "unpacked"]
+__all__ = ["GO_ON", "Journal", "Journals", "journals_in", "packed", "read_plan", "unpacked"]
 
 ENDING = ".journal"
+SHARD_MARK = "-of-"
 HEAD = struct.Struct("<4sIQI")
 MARK = b"tile"
 GO_ON = "the same command with --resume, once there is room"
@@ -68,8 +72,12 @@ class Journal:
         _same_plan(read_plan(path), plan, path)
         with writing(path):
             self._file = path.open("r+b")
-            self._end = self._scan(len(line))
-            self._file.truncate(self._end)
+            with ExitStack() as opened:
+                opened.enter_context(self._file)
+                _reserve(self._file, path)
+                self._end = self._scan(len(line))
+                self._file.truncate(self._end)
+                opened.pop_all()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -130,6 +138,57 @@ class Journal:
                 expected="room on its disk",
                 hint=GO_ON,
             ) from error
+
+
+class Journals:
+    """All journals of a folder as one; what is new goes to one of them.
+
+    Parameters
+    ----------
+    folder : made if it is not there.
+    plan : see :class:`Journal`.
+    own : the name of the file that is written to; None to read only.  The journals of
+        others are not looked at by a shard.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any], own: str | None) -> None:
+        make_folder(folder)
+        paths = [] if own is not None and SHARD_MARK in own else journals_in(folder)
+        names = [own, *(path.name for path in paths if path.name != own)]
+        with ExitStack() as opened:
+            self._all = [
+                opened.enter_context(closing(Journal(folder / name, plan)))
+                for name in names
+                if name is not None
+            ]
+            opened.pop_all()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def __len__(self) -> int:
+        return sum(len(journal) for journal in self._all)
+
+    def __contains__(self, number: int) -> bool:
+        return any(number in journal for journal in self._all)
+
+    def get(self, number: int) -> bytes:
+        """Read the result of a tile back."""
+        return next(journal for journal in self._all if number in journal).get(number)
+
+    def put(self, number: int, payload: bytes) -> None:
+        """Add the result of a tile; on disk when this returns."""
+        self._all[0].put(number, payload)
+
+    def close(self) -> None:
+        """Close the files."""
+        for journal in self._all:
+            journal.close()
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -201,6 +260,22 @@ def _same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) 
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _reserve(file: IO[bytes], path: Path) -> None:
+    """Make sure that no other process writes to the file; Windows sees to that itself."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{path} is being written by another run",
+            expected="one run at a time",
+            hint="wait for it to end, or stop it",
+        ) from error
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,10 @@ class Model:
         """Look at the whole image, small; a network has nothing to learn from it."""
         del overview
         return self
+
+    def split(self, count: int) -> tuple[Model, ...]:
+        """Give ``count`` models that may be used side by side, each on one core."""
+        return tuple(replace(self, runner=runner) for runner in self.runner.split(count))
 
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         """Run the network: n x 3 x H x W normalized tiles to n x channels x h x w."""

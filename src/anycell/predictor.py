@@ -7,6 +7,7 @@ known truth a third.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -26,7 +27,7 @@ class Predictor(Protocol):
 
     ``look`` is called once per image, then ``outputs`` once per tile and from one
     thread at a time; ``representation.decode`` and ``representation.confidence`` may
-    run in another thread meanwhile.
+    run in several.
     """
 
     @property
@@ -67,6 +68,12 @@ class Predictor(Protocol):
         Returns
         -------
         the predictor for this image; a network gives itself.
+        """
+
+    def split(self, count: int) -> Sequence[Predictor]:
+        """Give predictors of the same outputs to be used side by side, 1 .. ``count`` of them.
+
+        If there are several, each needs one core only.
         """
 
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
@@ -136,6 +143,10 @@ class Classic:
         sign = 1.0 if bright.std() >= dark.std() else -1.0
         contrast = sign * float(bright.mean() - dark.mean()) / 2.0
         return replace(self, cut=Cut(threshold, contrast))
+
+    def split(self, count: int) -> Sequence[Classic]:
+        """Give itself: it keeps nothing between calls."""
+        return (self,) * count
 
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         """Give the logit of the foreground: half of ``LOGIT`` at the cells' mean grey."""

@@ -108,6 +108,11 @@ class _Recorder:
         self._model.look(overview)
         return self
 
+    def split(self, count: int) -> tuple[_Recorder, ...]:
+        """Give itself alone: the tiles are to be kept in their order."""
+        del count
+        return (self,)
+
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         """Keep the tiles, and give the model's outputs."""
         self.tiles.extend(tiles)

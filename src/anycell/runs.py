@@ -80,6 +80,7 @@ def write_run(
     settings: Mapping[str, Any],
     model: Mapping[str, str] | None = None,
     results: Sequence[Mapping[str, Any]] = (),
+    name: str = RUN_FILE,
 ) -> Path:
     """Write ``folder/run.json`` and give its path.
 
@@ -92,6 +93,7 @@ def write_run(
     settings : what the run was told; paths become text, not-a-number becomes null.
     model : its ``name`` and ``hash``, for runs that use one.
     results : one entry per file.
+    name : of the file.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def write_run(
         "processors": os.cpu_count(),
     }
     make_folder(folder)
-    path = folder / RUN_FILE
+    path = folder / name
     text = json.dumps(plain(record), indent=2, allow_nan=False) + "\n"
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")

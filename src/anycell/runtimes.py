@@ -10,6 +10,7 @@ and the settings chosen after them are in docs/runtimes.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,9 @@ class Runner(Protocol):
     @property
     def runtime(self) -> str:
         """The name of the runtime."""
+
+    def split(self, count: int) -> tuple[Runner, ...]:
+        """Give up to ``count`` runners of the same graph; if several, each on one core."""
 
     def run(self, tiles: NDArray[np.float32]) -> Fields:
         """Compute n x 3 x H x W tiles; the result is the caller's own."""
@@ -73,9 +77,11 @@ def open_graph(graph: bytes, runtime: str = "auto", threads: int = 0) -> Runner:
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """A session of onnxruntime."""
+    """A session of onnxruntime; another process gets the graph and makes its own."""
 
     session: onnxruntime.InferenceSession = field(repr=False)
+    graph: bytes = field(default=b"", repr=False)
+    threads: int = 0
 
     runtime = "onnxruntime"
 
@@ -91,11 +97,24 @@ class OnnxRuntime:
         # A thread that spins while it waits takes the core of those that read and decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            return cls(
-                onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-            )
+            made = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common class of its own
             raise ModelError(f"onnxruntime cannot load the graph: {error}") from error
+        return cls(made, graph, threads)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open_graph, (self.graph, self.runtime, self.threads)
+
+    def split(self, count: int) -> tuple[OnnxRuntime, ...]:
+        """Give one session on one core ``count`` times: any number of threads may run it.
+
+        A session that came without its graph is given alone.
+        """
+        return (self._on_one_core,) * count if self.graph else (self,)
+
+    @cached_property
+    def _on_one_core(self) -> OnnxRuntime:
+        return OnnxRuntime.of(self.graph, 1)
 
     def run(self, tiles: NDArray[np.float32]) -> Fields:
         """Compute tiles."""
@@ -105,9 +124,12 @@ class OnnxRuntime:
 
 @dataclass(frozen=True)
 class OpenVino:
-    """A model compiled by OpenVINO for the processor."""
+    """A model compiled by OpenVINO for the processor; another process compiles its own."""
 
     request: Any = field(repr=False)
+    graph: bytes = field(default=b"", repr=False)
+    threads: int = 0
+    precision: str = "f32"
 
     runtime = "openvino"
 
@@ -130,7 +152,14 @@ class OpenVino:
             compiled = reader.compile_model(reader.read_model(graph), "CPU", settings)
         except RuntimeError as error:
             raise ModelError(f"openvino cannot load the graph: {error}") from error
-        return cls(compiled.create_infer_request())
+        return cls(compiled.create_infer_request(), graph, threads, precision)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return OpenVino.of, (self.graph, self.threads, self.precision)
+
+    def split(self, count: int) -> tuple[OpenVino, ...]:
+        """Compile ``count`` times for one core each: a request is for one thread."""
+        return tuple(OpenVino.of(self.graph, 1, self.precision) for _ in range(count))
 
     def run(self, tiles: NDArray[np.float32]) -> Fields:
         """Compute tiles."""

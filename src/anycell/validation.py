@@ -76,6 +76,11 @@ class TorchPredictor:
         del overview
         return self
 
+    def split(self, count: int) -> tuple[TorchPredictor, ...]:
+        """Give itself alone: torch uses all cores by itself."""
+        del count
+        return (self,)
+
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         """Run the network on n x 3 x H x W normalized tiles."""
         with torch.inference_mode():

@@ -100,6 +100,10 @@ class Averaged:
         """Let the predictor look at the image."""
         return replace(self, predictor=self.predictor.look(overview))
 
+    def split(self, count: int) -> tuple[Averaged, ...]:
+        """Split the predictor."""
+        return tuple(replace(self, predictor=one) for one in self.predictor.split(count))
+
     def outputs(self, tiles: NDArray[np.float32]) -> Fields:
         """Predict tiles whose sides are multiples of ``multiple`` in every turn."""
         total: Fields | None = None

@@ -16,6 +16,7 @@ from anycell.cli.data import Data
 from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
 from anycell.cli.info import Info
+from anycell.cli.merge import Merge
 from anycell.cli.methods import Methods
 from anycell.cli.models import models_app
 from anycell.cli.pseudolabel import PseudoLabel
@@ -80,6 +81,7 @@ def anycell(
 
 for name, kind in (
     ("segment", Segment),
+    ("merge", Merge),
     ("evaluate", Evaluate),
     ("train", Train),
     ("pseudolabel", PseudoLabel),

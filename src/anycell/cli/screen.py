@@ -148,6 +148,8 @@ def _outcome(result: FileResult) -> str:
         return "failed\n    " + str(result.error).replace("\n", "\n    ")
     if result.status == "skipped":
         return "skipped, its results are there"
+    if result.status == "shard":
+        return f"its share of the tiles in {result.seconds:.1f} s"
     return f"{counted(result.cells or 0, 'cell')} in {result.seconds:.1f} s"
 
 

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from anycell.errors import FormatError, InputError
 from anycell.files.damage import reading, replacing
-from anycell.files.opening import file_kind, open_source
+from anycell.files.opening import file_kind, open_image, open_source
 from anycell.files.raster import palette_numbers
 from anycell.files.source import whole_plane
-from anycell.image import Pixels
+from anycell.image import Pixels, Region
 from anycell.labels import Labels, as_labels
 
-__all__ = ["read_labels", "write_labels"]
+__all__ = ["read_labels", "sampled_labels", "write_labels"]
 
+_BLOCK = 1024
 _KINDS = "PNG, TIFF, .npy or OME-Zarr with one whole number per pixel"
 
 
@@ -54,6 +55,31 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
         raise InputError(
             f"{place}: {error.found}", expected=error.expected, hint=error.hint
         ) from error
+
+
+def sampled_labels(path: Path, shape: tuple[int, int]) -> Labels:
+    """Read evenly spaced rows and columns of labels of any size, block by block.
+
+    Parameters
+    ----------
+    path : of labels that anycell wrote.
+    shape : rows and columns wanted, no more than there are.
+    """
+    image = open_image(path)
+    _, height, width = image.shape
+    rows, columns = (
+        ((np.arange(size) + 0.5) * full / size).astype(int)
+        for size, full in zip(shape, (height, width), strict=True)
+    )
+    out = np.empty(shape, dtype=np.int32)
+    for y in range(0, height, _BLOCK):
+        for x in range(0, width, _BLOCK):
+            block = Region(y, x, y + _BLOCK, x + _BLOCK).clip(height, width)
+            down = np.flatnonzero((rows >= block.y0) & (rows < block.y1))
+            across = np.flatnonzero((columns >= block.x0) & (columns < block.x1))
+            pixels = image.read(block)[0]
+            out[np.ix_(down, across)] = pixels[np.ix_(rows[down] - y, columns[across] - x)]
+    return out
 
 
 def write_labels(labels: NDArray[Any], path: str | os.PathLike[str]) -> None:

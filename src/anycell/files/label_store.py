@@ -83,22 +83,6 @@ class LabelStore:
             self._save(key, self._kept[key])
         self._changed.clear()
 
-    def sampled(self, shape: tuple[int, int]) -> Labels:
-        """Give a smaller plane: the labels at evenly spaced rows and columns."""
-        rows, columns = (
-            ((np.arange(size) + 0.5) * full / size).astype(int)
-            for size, full in zip(shape, self.shape, strict=True)
-        )
-        out = np.empty(shape, dtype=np.int32)
-        for j in np.unique(rows // CHUNK).tolist():
-            for i in np.unique(columns // CHUNK).tolist():
-                down, across = rows // CHUNK == j, columns // CHUNK == i
-                chunk = self._chunk((j, i))
-                out[np.ix_(down, across)] = chunk[
-                    np.ix_(rows[down] % CHUNK, columns[across] % CHUNK)
-                ]
-        return out
-
     def to_tiff(self, path: Path, cells: int) -> None:
         """Write a tiled BigTIFF of 16 bits, or 32 above 65,535 cells; zlib, nothing lost.
 

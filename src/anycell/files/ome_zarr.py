@@ -40,7 +40,7 @@ def zarr_source(path: Path) -> Source:
         node = zarr.open(str(path), mode="r", zarr_format=3 if newer else 2)
         attributes: Mapping[str, Any] = dict(node.attrs)
     if isinstance(node, zarr.Array):
-        return _bare_array(node)
+        return _bare_array(node, path)
     about = attributes.get("ome", attributes)
     if "multiscales" not in about:
         return _inner(path, about)
@@ -53,7 +53,7 @@ def zarr_source(path: Path) -> Source:
     return Source(
         letters,
         tuple(tuple(array.shape) for array in arrays),
-        tuple(_block(array) for array in arrays),
+        tuple(_block(array, path) for array in arrays),
         np.dtype(arrays[0].dtype).newbyteorder("="),
         names,
         size,
@@ -69,20 +69,25 @@ def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:
     raise ValueError(f"level {path} is a folder, not an array")
 
 
-def _block(array: zarr.Array[Any]) -> Block:
+def _block(array: zarr.Array[Any], path: Path) -> Block:
+    folder = path / array.path
+
     def block(index: tuple[Pick, ...]) -> Pixels:
         picks = tuple(np.asarray(pick) if isinstance(pick, list) else pick for pick in index)
         found = array.oindex[picks]
+        # Chunks that are missing are read as empty, so a folder that is gone must be told.
+        if not any((folder / part).is_file() for part in ("zarr.json", ".zarray")):
+            raise FileNotFoundError(f"its array {folder.name} is gone")
         return np.asarray(found, np.dtype(array.dtype).newbyteorder("="))
 
     return block
 
 
-def _bare_array(array: zarr.Array[Any]) -> Source:
+def _bare_array(array: zarr.Array[Any], path: Path) -> Source:
     names = getattr(array.metadata, "dimension_names", None) or [None] * array.ndim
     letters = "".join(_letter(name) for name in names)
     dtype = np.dtype(array.dtype).newbyteorder("=")
-    return Source(letters, (tuple(array.shape),), (_block(array),), dtype)
+    return Source(letters, (tuple(array.shape),), (_block(array, path),), dtype)
 
 
 def _letter(name: object) -> str:

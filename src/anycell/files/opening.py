@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from anycell.errors import FormatError, InputError
 from anycell.files.damage import reading
 from anycell.files.source import Source, as_image
-from anycell.image import Image
+from anycell.image import Image, Region
 
-__all__ = ["KINDS", "file_kind", "open_image", "open_source"]
+__all__ = ["KINDS", "Opening", "file_kind", "open_image", "open_source"]
 
 KINDS = "PNG, JPEG, BMP, WebP, TIFF, OME-TIFF, SVS, NDPI or OME-Zarr"
 
@@ -66,6 +67,27 @@ def open_image(
     """
     place = Path(path)
     return as_image(open_source(place), place, channels, axes, level)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How an image is opened, wherever that is done; see :func:`open_image`.
+
+    Attributes
+    ----------
+    region : of the level, to be an image of its own; all of it if None.
+    """
+
+    path: Path
+    channels: str | None = None
+    axes: str | None = None
+    level: int = 0
+    region: Region | None = None
+
+    def open(self) -> Image:
+        """Open it; the errors are those of ``open_image``, and of ``Image.crop``."""
+        image = open_image(self.path, channels=self.channels, axes=self.axes, level=self.level)
+        return image if self.region is None else image.crop(self.region)
 
 
 def open_source(path: Path, *, as_numbers: bool = False) -> Source:

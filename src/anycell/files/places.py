@@ -15,7 +15,7 @@ _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".bmp", ".webp",
     ".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff",
 )  # fmt: skip
-_OWN = ("_label.tiff", "_label.tif", "_overlay.png")
+_OWN = ("_label.tiff", "_label.tif", "_label.zarr", "_overlay.png")
 """Endings of what anycell writes: not images to start from."""
 
 
@@ -38,7 +38,7 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
     waiting = [top]
     while waiting:
         for path in waiting.pop().iterdir():
-            if path.name.startswith("."):
+            if path.name.startswith(".") or path.name.lower().endswith(_OWN):
                 continue
             if path.is_dir() and not _is_zarr(path):
                 waiting += [path] if recursive else []
@@ -75,7 +75,7 @@ def label_paths(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
 
 
 def _is_image_name(name: str) -> bool:
-    return name.endswith(_ENDINGS) and not name.endswith(_OWN)
+    return name.endswith(_ENDINGS)
 
 
 def _is_zarr(path: Path) -> bool:

@@ -74,6 +74,8 @@ class SegmentCache:
         self._kept: OrderedDict[tuple[Path, int], Pixels] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
+        """Held while segments are looked up and decoded: none is decoded twice at once."""
 
     def get(self, key: tuple[Path, int]) -> Pixels | None:
         """Give a segment by its file and byte offset, or None."""
@@ -146,7 +148,9 @@ class Planes:
         top, left = int(rows[0]), int(columns[0])
         for k, sample in enumerate(planar):
             wanted = _segments_under(self.tiling, int(sample), rows, columns)
-            for (y, x), segment in self._fetch(plane, wanted):
+            with self.cache.turn:
+                segments = self._fetch(plane, wanted)
+            for (y, x), segment in segments:
                 y0, x0 = max(y, top), max(x, left)
                 y1 = min(y + segment.shape[0], int(rows[-1]) + 1)
                 x1 = min(x + segment.shape[1], int(columns[-1]) + 1)

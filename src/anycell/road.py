@@ -1,0 +1,285 @@
+"""The road: what all tiles of one image share, and what becomes of each of them.
+
+    image -> overview -> normalization, once          (never per tile)
+                      -> predictor.look, once
+                      -> zoom, once, if none is given  (``scale``)
+          -> tiles -> read, outputs, decode            (``Road.result``)
+
+Each worker, a thread, takes a tile through the whole of ``result``; while one waits for
+the file or decodes in Python, the network of another computes.  Workers that each see to
+one tile need less of the processor than one network on several cores: nobody waits for
+the slowest part of a layer.  Results come in the order of the tiles, whatever the number
+of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from queue import SimpleQueue
+from threading import Lock
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.errors import SettingError
+from anycell.grid import Grid, Tile, Tiles, exact_zoom
+from anycell.image import Image, Region
+from anycell.labels import Labels
+from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
+from anycell.predictor import Predictor
+from anycell.runs import cores
+from anycell.scale import ZoomPlan, find_zoom
+
+__all__ = ["STAGES", "Asked", "Road", "Stopwatch", "enlarged", "place_of", "prepare", "tile_of"]
+
+R = TypeVar("R")
+
+STAGES = ("read", "scale", "network", "decode", "seams", "total")
+AHEAD = 2
+"""Tiles per worker that are under way or done and not asked for yet."""
+
+
+class Stopwatch:
+    """Seconds by stage; several threads may measure at once."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._lock = Lock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time until the end of the block."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            passed = perf_counter() - start
+            with self._lock:
+                self.seconds[name] += passed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller decides; see ``anycell.segment.segment``."""
+
+    core: int = 512
+    zoom: float | None = None
+    tiles: Tiles | None = None
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Road:
+    """What all tiles of one image share.
+
+    Attributes
+    ----------
+    predictor : has looked at the image.
+    tiles : in the order of the first rows of their reads.
+    plan : how the zoom was found; None when it was given.
+    digest : of the overview's pixels; changes when the image does.
+    """
+
+    image: Image
+    predictor: Predictor
+    tiles: Sequence[Tile]
+    normalization: Normalization
+    min_confidence: float
+    plan: ZoomPlan | None = None
+    digest: str = ""
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def zoom(self) -> float:
+        """The zoom of most of the area; 1 where there are no tiles."""
+        area: dict[Fraction, int] = {}
+        for tile in self.tiles:
+            rows, columns = tile.core.shape
+            area[tile.zoom] = area.get(tile.zoom, 0) + rows * columns
+        return float(max(area, key=lambda zoom: (area[zoom], zoom), default=Fraction(1)))
+
+    def each(
+        self, numbers: Sequence[int], workers: int | None = None
+    ) -> Generator[tuple[int, Labels, NDArray[np.float32]]]:
+        """Give the number, labels and confidence of tiles, in order; see :meth:`done`."""
+        return self.done(numbers, _as_it_is, workers)
+
+    def done(
+        self,
+        numbers: Sequence[int],
+        function: Callable[[int, Labels, NDArray[np.float32]], R],
+        workers: int | None = None,
+    ) -> Generator[R]:
+        """Call a function, in the workers, with number, labels and confidence of tiles.
+
+        What it gives comes in order.  When the caller stops early, tiles under way are
+        finished first.
+
+        Parameters
+        ----------
+        numbers : of the tiles wanted.
+        workers : threads; by default one per core.
+        """
+        count = max(1, min(workers or cores(), len(numbers)))
+        free: SimpleQueue[Predictor] = SimpleQueue()
+        for predictor in (self.predictor,) if count == 1 else self.predictor.split(count):
+            free.put(predictor)
+
+        def work(number: int) -> R:
+            return function(number, *self.result(self.tiles[number], free))
+
+        waiting: deque[Future[R]] = deque()
+        pool = ThreadPoolExecutor(count)
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(work, number))
+                if len(waiting) > AHEAD * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def result(
+        self, tile: Tile, free: SimpleQueue[Predictor]
+    ) -> tuple[Labels, NDArray[np.float32]]:
+        """Take a tile through read, outputs and decode.
+
+        Parameters
+        ----------
+        free : predictors to be used by one thread at a time; one is taken and put back.
+
+        Returns
+        -------
+        labels of the part of ``tile.read`` inside the image, and one confidence per cell.
+        """
+        _, height, width = self.image.shape
+        with self.watch.stage("read"):
+            planes, inside = self._seen(tile)
+        predictor = free.get()
+        try:
+            with self.watch.stage("network"):
+                outputs = predictor.outputs(planes[None])[0]
+        finally:
+            free.put(predictor)
+        with self.watch.stage("decode"):
+            small = predictor.representation.decode(outputs, tile.shape)
+            sure = predictor.representation.confidence(outputs, small)
+            confidence = predictor.confidence_map(sure)
+            unsure = np.append(False, confidence < self.min_confidence)
+            small = np.where(unsure[small], 0, small) if unsure.any() else small
+            small = small[: inside[0], : inside[1]]
+            shape = tile.read.clip(height, width).shape
+            return enlarged(small, shape, tile.zoom), confidence
+
+    def _seen(self, tile: Tile) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        """Read a tile, normalize it, and mirror it where the image is smaller.
+
+        Returns
+        -------
+        what the network sees, and how many rows and columns of it are image.
+        """
+        _, height, width = self.image.shape
+        pixels = self.image.read(tile.read.clip(height, width), float(tile.zoom))
+        planes = to_model_channels(self.normalization.apply(pixels))
+        rows, columns = tile.shape
+        inside = (min(rows, planes.shape[1]), min(columns, planes.shape[2]))
+        planes = planes[:, : inside[0], : inside[1]]
+        beyond = ((0, 0), (0, rows - inside[0]), (0, columns - inside[1]))
+        return np.pad(planes, beyond, mode="symmetric"), inside
+
+
+def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
+    """Look at the whole image once: normalization, fitted predictor, zoom and tiles.
+
+    Raises
+    ------
+    InputError : more than three channels.
+    SettingError : core, zoom or confidence out of range, or both a zoom and tiles.
+    """
+    if asked.tiles is not None and asked.zoom is not None:
+        raise SettingError("both a zoom and tiles", expected="one of them: tiles have zooms")
+    watch = Stopwatch()
+    with watch.stage("read"):
+        overview = image.overview(OVERVIEW_SIDE)
+        normalization = fit_overview(overview)
+        planes = to_model_channels(normalization.apply(overview))
+    plan, zoom, tiles = None, asked.zoom, asked.tiles
+    with watch.stage("scale"):
+        predictor = model.look(planes)
+        if tiles is None and zoom is None:
+            plan = find_zoom(image, planes, normalization, predictor)
+            zoom = plan.zoom
+    if tiles is None:
+        _, height, width = image.shape
+        tiles = Grid(height, width, asked.core, model.halo, model.multiple, exact_zoom(zoom or 1.0))
+    limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
+    if not 0.0 <= limit <= 1.0:
+        raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
+    digest = hashlib.sha256(overview.tobytes()).hexdigest()[:16]
+    return Road(image, predictor, tuple(tiles), normalization, limit, plan, digest, watch)
+
+
+def _as_it_is(
+    number: int, labels: Labels, confidence: NDArray[np.float32]
+) -> tuple[int, Labels, NDArray[np.float32]]:
+    return number, labels, confidence
+
+
+def place_of(tile: Tile) -> dict[str, Any]:
+    """Where a tile lies, in the types of JSON."""
+    core, read = ((r.y0, r.x0, r.y1, r.x1) for r in (tile.core, tile.read))
+    zoom = (tile.zoom.numerator, tile.zoom.denominator)
+    return {"core": list(core), "read": list(read), "zoom": list(zoom), "shape": list(tile.shape)}
+
+
+def tile_of(place: dict[str, Any]) -> Tile:
+    """Undo :func:`place_of`."""
+    rows, columns = place["shape"]
+    zoom = Fraction(*place["zoom"])
+    return Tile(Region(*place["core"]), Region(*place["read"]), zoom, (rows, columns))
+
+
+def enlarged(labels: Labels, shape: tuple[int, int], zoom: Fraction) -> Labels:
+    """Bring labels of a zoomed tile to the pixels of the image, with smooth outlines.
+
+    The four network pixels around the centre of an image pixel vote, with the weights
+    of linear interpolation; a cell wins a tie against the background.
+
+    Parameters
+    ----------
+    labels : rows x columns of network pixels, from the upper left corner of the tile.
+    shape : rows and columns of image pixels from the same corner.
+    zoom : network pixels per image pixel.
+    """
+    if zoom == 1 and labels.shape == shape:
+        return labels
+    y0, y1, wy = _neighbours(labels.shape[0], shape[0], float(zoom))
+    x0, x1, wx = _neighbours(labels.shape[1], shape[1], float(zoom))
+    out = labels[np.ix_(y0, x0)]
+    after = np.pad(labels, ((0, 1), (0, 1)), mode="edge")
+    mixed = (labels != after[:-1, 1:]) | (labels != after[1:, :-1]) | (labels != after[1:, 1:])
+    y, x = np.nonzero(mixed[np.ix_(y0, x0)])
+    corners = np.stack([labels[a[y], b[x]] for a in (y0, y1) for b in (x0, x1)])
+    weights = np.stack([a[y] * b[x] for a in (1 - wy, wy) for b in (1 - wx, wx)])
+    votes = np.stack([np.where(corners == own, weights, 0.0).sum(axis=0) for own in corners])
+    votes += np.where(corners > 0, 1e-6, 0.0)
+    out[y, x] = np.take_along_axis(corners, votes.argmax(axis=0)[None], axis=0)[0]
+    return out
+
+
+def _neighbours(
+    size: int, wanted: int, zoom: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The network pixels before and after each image pixel's centre, and the second's weight."""
+    place = np.clip((np.arange(wanted) + 0.5) * zoom - 0.5, 0.0, size - 1.0)
+    before = place.astype(np.int64)
+    return before, np.minimum(before + 1, size - 1), place - before
