@@ -5,8 +5,8 @@ seams nor repeated numbers.  These do, on a part of the image that the network c
 see at once:
 
     agreement   F1 of the tiled labels against the untiled ones, at IoU 0.5 .. 0.9
-    crossing    the same F1 at 0.5 of the cells that cross a line between cores, less that
-                of the other cells; 0 is best, below 0 the lines do harm
+    crossing    the same F1 at 0.5 of the cells that cross or touch a line between cores,
+                less that of the other cells; 0 is best, below 0 the lines do harm
     shift       F1 of the tiled labels against those of a grid shifted by half a core
     edges       share of the label edges that lies on the lines, over that in the untiled
                 labels; 1 is best, cut cells make it larger
@@ -45,7 +45,7 @@ class SeamScores:
     Attributes
     ----------
     region : the part of the image that was looked at.
-    cells, crossing_cells : in the tiled labels, and how many of them cross a line.
+    cells, crossing_cells : in the tiled labels, and how many of them cross or touch a line.
     tiles : how many tiles there were.
     agreement : pairs of IoU threshold and F1.
     crossing : None when no cell crosses a line, or none does not.
@@ -145,19 +145,19 @@ def _f1(labels: Labels, other: Labels) -> tuple[tuple[float, float], ...]:
 
 
 def _over(labels: Labels, lines: tuple[Sequence[int], Sequence[int]]) -> NDArray[np.bool_]:
-    """Which of the cells 1..n reach over a line."""
+    """Which of the cells 1..n reach over a line, or up to it: what was cut there counts too."""
     box = boxes(labels)[1:]
     over = np.zeros(len(box), dtype=bool)
     for axis, places in enumerate(lines):
         for place in places:
-            over |= (box[:, axis] < place) & (box[:, axis + 2] > place)
+            over |= (box[:, axis] <= place) & (box[:, axis + 2] >= place)
     return over
 
 
 def _crossing(
     labels: Labels, whole: Labels, lines: tuple[Sequence[int], Sequence[int]]
 ) -> float | None:
-    """F1 at 0.5 of the cells over lines, less that of the others."""
+    """F1 at 0.5 of the cells at lines, less that of the others."""
     over = [_over(v, lines) for v in (labels, whole)]
     pairs = match(labels, whole, RULES)[0].pairs
     shares = []

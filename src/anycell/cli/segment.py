@@ -212,6 +212,6 @@ def show_seams(name: str, scores: SeamScores) -> None:
         print(f"  F1 of {head}: {told}")
     crossing = "none to compare" if scores.crossing is None else f"{scores.crossing:+.4f}"
     over = counted(scores.crossing_cells, "cell")
-    print(f"  F1 of the {over} over a line, less that of the others: {crossing}")
+    print(f"  F1 of the {over} at a line, less that of the others: {crossing}")
     print(f"  label edges on lines, over what is expected: {scores.edges:.3f}")
     print(f"  every number one connected piece: {'yes' if scores.whole else 'NO'}")
