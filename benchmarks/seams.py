@@ -1,6 +1,6 @@
 """Seams measured: with a model that knows the truth, with a real one, and with a million cells.
 
-    python benchmarks/seams.py -o OUT [--slide IMAGE] [--model general] [--core 512]
+    python benchmarks/seams.py [-o OUT] [--slide IMAGE] [--model general] [--core 512]
 
 The five scores of ``anycell.seam_check`` go into OUT/seams.json.  The bars: F1 of tiled against
 untiled labels at least 0.999 at IoU 0.9 with the truth, at least 0.99 at 0.5 with the model.
@@ -53,7 +53,7 @@ def million() -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("bench_out"))
     parser.add_argument("--slide", type=Path)
     parser.add_argument("--model", default="general")
     parser.add_argument("--core", type=int, default=512)

@@ -1,6 +1,6 @@
 """Time and weigh slides from 1,000 pixels up: seconds, memory, shares of stages, cost per cell.
 
-    python benchmarks/slide.py -o OUT [--slide IMAGE] [--sides 1000,2000,5000,10000]
+    python benchmarks/slide.py [-o OUT] [--slide IMAGE] [--sides 1000,2000,5000,10000]
                                [--cores 1,2] [--kinds tiff,png] [--model general] [--zoom 1]
 
 An image given with ``--slide``, and a simulated section with exact labels, are mirrored up to
@@ -152,7 +152,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("bench_out"))
     parser.add_argument("--slide", type=Path)
     parser.add_argument("--sides", default="1000,2000,5000,10000")
     parser.add_argument("--cores", default="1,2")
