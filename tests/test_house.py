@@ -33,6 +33,7 @@ MAY_USE_TORCH = {
     "train", "validation", "batches", "augment", "export", "curves", "checkpoints", "losses",
     "lessons", "mixing", "quantize", "unfold",
 }  # fmt: skip
+MAY_PLOT = {"report/plots"}
 TRAINING = {"torch", "monai", "safetensors", "onnx", "onnxscript", "matplotlib"}
 
 
@@ -167,6 +168,8 @@ def test_imports_are_allowed(path: Path) -> None:
     name = path.relative_to(SOURCE).with_suffix("").as_posix()
     outside = set(imports(tree_of(path))) - set(sys.stdlib_module_names)
     allowed = CORE | TRAINING if may_use_torch(name) else CORE
+    if name in MAY_PLOT:
+        allowed = allowed | {"matplotlib"}
     if name == "runtimes":
         allowed = allowed | {"openvino"}
     if name == "cluster":

@@ -20,6 +20,7 @@ from anycell.cli.merge import Merge
 from anycell.cli.methods import Methods
 from anycell.cli.models import models_app
 from anycell.cli.pseudolabel import PseudoLabel
+from anycell.cli.report import Report
 from anycell.cli.screen import show_error
 from anycell.cli.segment import Segment
 from anycell.cli.simulate import Simulate
@@ -86,6 +87,7 @@ for name, kind in (
     ("train", Train),
     ("pseudolabel", PseudoLabel),
     ("compare", Compare),
+    ("report", Report),
     ("simulate", Simulate),
     ("data", Data),
     ("info", Info),

@@ -66,7 +66,9 @@ class Compare:
     def run(self) -> int:
         """Compare; 1 when an entry failed."""
         from anycell.compare import Watch, compare, standings
+        from anycell.report import need_plots, write_report
 
+        need_plots()
         clock = Clock()
         plan = self._plan()
         with Progress("images", quiet=self.quiet or self.json) as progress:
@@ -74,9 +76,10 @@ class Compare:
         settings = {k: v for k, v in asdict(plan).items() if k != "rules"}
         results = [{"entry": asdict(v.entry), "error": v.error} for v in made.results]
         write_run(self.out, clock, settings=settings, results=results)
+        page = write_report(self.out, made)
         ranked = standings(made)
         if self.json:
-            show_json({"out": self.out, "ranking": [_row(v) for v in ranked], **_failures(made)})
+            show_json({"page": page, "ranking": [_row(v) for v in ranked], **_failures(made)})
         elif not self.quiet:
             self._show(made, ranked)
         return 1 if made.failed else 0
@@ -119,7 +122,7 @@ class Compare:
             show_table(heads, [[_text(row[head]) for head in heads] for row in rows])
         groups = len({image.group for image in made.images})
         images = counted(len(made.images), "held-out image")
-        print(f"{images} of {counted(groups, 'group')} -> {self.out}")
+        print(f"{images} of {counted(groups, 'group')} -> {self.out / 'index.html'}")
         for result in made.failed:
             print(f"  failed: {result.entry.contender}: {result.error}", file=sys.stderr)
 

@@ -140,8 +140,8 @@ class Result:
     images : in the order of ``Comparison.images``; empty when it failed.
     cost : what it took.
     model : hash of the model; empty for files of another tool.
-    predictions : folder of the label files.
-    run : folder of the training; empty when it was not trained here.
+    predictions : folder of the label files, as seen from that of the comparison.
+    run : folder of the training likewise; empty when it was not trained here.
     error : why there is no result, or which images failed; empty when all went well.
     """
 

@@ -7,7 +7,7 @@ the mean over seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -64,22 +64,22 @@ class Standing:
 
     @cached_property
     def levels(self) -> NDArray[np.float64]:
-        """F1, AP, PQ of every image at every IoU, mean over seeds: 3 x images x levels."""
+        """``METRICS`` of every image at every IoU, mean over seeds: 5 x images x levels."""
         values = [
-            [[(s.values.f1, s.values.ap, s.values.pq) for s in v.scores] for v in result.images]
+            [[astuple(score.values) for score in image.scores] for image in result.images]
             for result in self.results
         ]
         return np.moveaxis(np.mean(np.array(values, dtype=np.float64), axis=0), 2, 0)
 
     def by(self, names: list[str]) -> dict[str, NDArray[np.float64]]:
-        """Means over the images of each name: 3 x levels; ``names`` has one per image."""
+        """Means over the images of each name: 5 x levels; ``names`` has one per image."""
         kinds = np.asarray(names)
         return {
             kind: self.levels[:, kinds == kind].mean(axis=1) for kind in sorted(set(names)) if kind
         }
 
     def over_groups(self, groups: list[str]) -> NDArray[np.float64]:
-        """F1, AP, PQ at every IoU, mean over groups: 3 x levels."""
+        """``METRICS`` at every IoU, mean over groups: 5 x levels."""
         mean: NDArray[np.float64] = np.mean(list(self.by(groups).values()), axis=0)
         return mean
 

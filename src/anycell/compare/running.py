@@ -153,7 +153,7 @@ class _Course:
         """Segment with a trained model, and add what its training took."""
         result = self._segmented(entry, str(run / "best"))
         cost = replace(result.cost, train_seconds=facts["seconds"], steps=facts["steps"])
-        return replace(result, cost=cost, run=str(run))
+        return replace(result, cost=cost, run=str(run.relative_to(self.plan.out)))
 
     def _segmented(self, entry: Entry, model: str) -> Result:
         """Segment all images in a process of their own, and score them."""
@@ -193,13 +193,13 @@ class _Course:
                 steps=about.get("step"),
             ),
             model=found["model"],
-            predictions=str(folder),
+            predictions=str(folder.relative_to(self.plan.out)),
             error=f"{len(journal.failed)} images failed:{failed}" if failed else "",
         )
 
     def _foreign(self, entry: Entry, folder: Path) -> Result:
         """Score the files of another tool."""
-        return Result(entry, self._scored(folder, {}), predictions=str(folder))
+        return Result(entry, self._scored(folder, {}), predictions=str(folder.resolve()))
 
     def _scored(
         self, folder: Path, timings: Mapping[str, Mapping[str, Any]]
