@@ -35,7 +35,7 @@ def test_the_diameter_decides_the_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_large_overlays_are_shrunk_with_their_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anycell.folders.OVERLAY_SIDE", 64)
+    monkeypatch.setattr("anycell.exports.OVERLAY_SIDE", 64)
     out = tmp_path / "out"
     tasks = find_tasks([draw(tmp_path / "a.png")], out)
     segment_files(tasks, out, load_model("classical"), FolderSettings(overlay=True))

@@ -170,6 +170,8 @@ def test_imports_are_allowed(path: Path) -> None:
     allowed = CORE | TRAINING if may_use_torch(name) else CORE
     if name in MAY_PLOT:
         allowed = allowed | {"matplotlib"}
+    if name == "files/roi_zip":
+        allowed = allowed | {"roifile"}
     if name == "runtimes":
         allowed = allowed | {"openvino"}
     if name == "cluster":

@@ -116,7 +116,7 @@ def _truth(
         if sample.points is None:
             return np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
         return labels_from_points(pixels, read_points(sample.points)[sample.image.stem])
-    labels = relabel(read_labels(sample.labels))
+    labels = relabel(read_labels(sample.labels, shape=shape))
     ignore = None if sample.ignore is None else read_labels(sample.ignore)
     for path, found in ((sample.labels, labels), (sample.ignore, ignore)):
         if found is not None and found.shape != shape:

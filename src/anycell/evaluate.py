@@ -28,6 +28,9 @@ from anycell.scores import METRICS, Score, Summary, mean_over, score_pair, summa
 
 __all__ = ["Evaluation", "ImageScores", "Progress", "evaluate", "judge", "score_pair"]
 
+UNSIZED = (".geojson", ".zip")
+"""Outlines that may not say how large their image is: it is as large as the prediction."""
+
 Progress = Callable[[int, int, str], None]
 """Called after each image with images done, images in all, and the image's name."""
 
@@ -197,12 +200,14 @@ def judge(one: Truth, file: Path | None, rules: Rules = RULES["neurips2022"]) ->
     ------
     InputError : an unreadable file, or one of another size than its truth.
     """
-    true = read_labels(one.file)
     if file is None:
+        true = read_labels(one.file)
         # An empty image may score above 0, a missing one never.
         scores = score_pair(np.zeros_like(true), true, replace(rules, empty=0.0))
     else:
         predicted = read_labels(file)
+        sized = one.file.name.lower().endswith(UNSIZED)
+        true = read_labels(one.file, shape=predicted.shape if sized else None)
         _check_size(predicted, true, file, one.file)
         scores = score_pair(predicted, true, rules)
     return ImageScores(one.group, one.name, one.modality, one.file, file, scores)

@@ -12,24 +12,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
-from anycell.files import (
-    Opening,
-    display,
-    find_images,
-    label_path,
-    sampled_labels,
-    write_labels,
-    write_overlay,
-)
+from anycell.exports import draw_overlay, draw_sampled, export_paths, write_exports
+from anycell.files import Opening, find_images, label_path, read_labels, write_labels
+from anycell.files.cell_masks import MASKS, masked_image
 from anycell.image import Image, Region
 from anycell.labels import Labels
+from anycell.measure import measure
 from anycell.model import identity
 from anycell.road import Asked, prepare
 from anycell.runs import RUN_FILE, Clock, make_folder, write_run
@@ -50,9 +46,6 @@ LEFT_OUT = "images"
 SLIDE_PIXELS = 25_000_000
 """Larger images are slides: their labels go to disk tile by tile, and can be resumed."""
 
-OVERLAY_SIDE = 4096
-"""Overlays of larger images are shrunk to this many pixels on the longer side."""
-
 
 @dataclass(frozen=True)
 class FolderSettings:
@@ -66,6 +59,7 @@ class FolderSettings:
     diameter : of a typical cell, in pixels of the file; decides the zoom instead.
     min_confidence : cells below it are left out; None for the model's own limit.
     overlay : also write the outlines drawn over the image, as PNG.
+    exports : further formats to write, as named in ``anycell.exports``.
     skip_existing : leave files alone whose results are there already.
     resume : the same, and go on with slides that were broken off; False begins those
         anew, None refuses to touch them.
@@ -81,6 +75,7 @@ class FolderSettings:
     diameter: float | None = None
     min_confidence: float | None = None
     overlay: bool = False
+    exports: tuple[str, ...] = ()
     skip_existing: bool = False
     resume: bool | None = None
     format: str | None = None
@@ -101,9 +96,12 @@ class FolderSettings:
             raise SettingError(f"least confidence {self.min_confidence:g}", expected="0 .. 1")
         if self.format is not None and self.format not in FORMATS:
             raise unknown_name("format", self.format, FORMATS)
-        if self.shard is not None and self.overlay:
+        if self.shard is not None and (self.overlay or self.exports):
+            what = "an overlay" if self.overlay else "exports"
             raise SettingError(
-                "an overlay of a shard", expected="one of them", hint="leave --overlay out"
+                f"{what} of a shard",
+                expected="one of them",
+                hint="anycell merge, then anycell convert --image IMAGE",
             )
 
     def zoom_for(self, model: Predictor) -> float | None:
@@ -135,9 +133,14 @@ class Task:
     labels: Path
 
     @property
+    def name(self) -> str:
+        """What the results are called: the image's name up to its first dot."""
+        return self.labels.name.removesuffix("_label.tiff")
+
+    @property
     def overlay(self) -> Path:
         """Where the drawing goes: beside the labels."""
-        return self.labels.with_name(self.labels.name.replace("_label.tiff", "_overlay.png"))
+        return self.labels.with_name(f"{self.name}_overlay.png")
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,8 @@ def find_tasks(inputs: Sequence[Path], out: Path, *, recursive: bool = True) -> 
         for image in _images(path, out, recursive):
             folder = image.parent.relative_to(path) if image != path else Path()
             below = folder.parent if folder.name == LEFT_OUT else folder
+            if folder.name == LEFT_OUT and masked_image(image.parent):
+                below = below.parent  # a folder of its own for one image
             task = Task(image, label_path(out / below, image))
             earlier = tasks.setdefault(task.labels, task)
             if earlier.image.resolve() != image.resolve():
@@ -222,8 +227,9 @@ def _images(path: Path, out: Path, recursive: bool) -> Iterator[Path]:
     if not recursive:
         return
     for folder in sorted(child for child in path.iterdir() if child.is_dir()):
+        masks = folder.name == MASKS and (path / LEFT_OUT).is_dir()
         hidden = folder.name.startswith(".") or folder.name == NOT_IMAGES
-        hidden = hidden or folder.suffix == PARTS
+        hidden = hidden or folder.suffix == PARTS or masks
         if not (hidden or folder in images or folder.resolve() == out.resolve()):
             yield from _images(folder, out, recursive)
 
@@ -273,7 +279,8 @@ def _segment_file(
     compute: Callable[[Opening], Compute] | None,
 ) -> FileResult:
     place = settings.place(task)
-    wanted = [place, task.overlay] if settings.overlay else [place]
+    exports = export_paths(task.labels.parent, task.name, settings.exports)
+    wanted = [place, *exports, *([task.overlay] if settings.overlay else [])]
     skip = settings.skip_existing or bool(settings.resume)
     if skip and all(path.exists() for path in wanted):
         return FileResult(task.image, place, "skipped")
@@ -298,9 +305,9 @@ def _segment_file(
         make_folder(task.labels.parent)
         write_labels(found.labels, task.labels)
         if settings.overlay:
-            side = max(found.labels.shape)
-            picture = display(image, OVERLAY_SIDE if side > OVERLAY_SIDE else None)
-            write_overlay(picture, _small(found.labels, picture.shape[:2]), task.overlay)
+            draw_overlay(found.labels, image, task.overlay)
+        if settings.exports:
+            _export(task, settings, found.labels, found.confidence, found.cores)
     except OutputError:
         raise
     except AnycellError as error:
@@ -332,9 +339,10 @@ def _segment_slide(
     going = Going(settings.resume, settings.shard, compute)
     written = write_slide(road, target, going, progress)
     if settings.overlay:
-        picture = display(image, OVERLAY_SIDE)
-        rows, columns = picture.shape[:2]
-        write_overlay(picture, sampled_labels(target.path, (rows, columns)), task.overlay)
+        draw_sampled(target.path, image, task.overlay)
+    if settings.exports:
+        cores = [tile.core for tile in road.tiles]
+        _export(task, settings, read_labels(target.path), written.confidence, cores)
     return FileResult(
         task.image,
         target.path if written.path is not None else target.parts,
@@ -345,10 +353,14 @@ def _segment_slide(
     )
 
 
-def _small(labels: Labels, shape: tuple[int, ...]) -> Labels:
-    """Every so many rows and columns of labels, to go with a smaller picture."""
-    rows, columns = (
-        ((np.arange(size) + 0.5) * full / size).astype(int)
-        for size, full in zip(shape, labels.shape, strict=True)
-    )
-    return labels[np.ix_(rows, columns)]
+def _export(
+    task: Task,
+    settings: FolderSettings,
+    labels: Labels,
+    confidence: NDArray[np.float32],
+    cores: Sequence[Region],
+) -> None:
+    """Measure the cells on all channels of the file and write them."""
+    image = replace(settings.opening(task), channels=None).open()
+    cells = measure(labels, image, confidence=confidence, cores=cores, name=task.image.name)
+    write_exports(cells, image, task.labels.parent, task.name, settings.exports)

@@ -16,6 +16,8 @@ __all__ = ["Labels", "areas", "as_labels", "boxes", "centroids", "edge_labels", 
 
 Labels = NDArray[np.int32]
 
+_BAND = 2**22  # pixels at a time
+
 
 def as_labels(array: NDArray[Any]) -> Labels:
     """Check that an array can be labels and give it as int32.
@@ -75,16 +77,20 @@ def boxes(labels: NDArray[Any]) -> NDArray[np.int64]:
     Rows of numbers not in use, and row 0, are zeros.
     """
     top = int(labels.max(initial=0)) + 1
-    flat = labels.ravel()
-    inside = np.flatnonzero(flat)
-    y, x = np.divmod(inside, labels.shape[1])
     out = np.zeros((top, 4), dtype=np.int64)
     out[:, :2] = np.iinfo(np.int64).max
-    numbers = flat[inside]
-    np.minimum.at(out[:, 0], numbers, y)
-    np.minimum.at(out[:, 1], numbers, x)
-    np.maximum.at(out[:, 2], numbers, y + 1)
-    np.maximum.at(out[:, 3], numbers, x + 1)
+    height, width = labels.shape
+    step = max(1, _BAND // max(1, width))  # so that a slide needs little beside its labels
+    for begin in range(0, height, step):
+        flat = labels[begin : begin + step].ravel()
+        inside = np.flatnonzero(flat)
+        y, x = np.divmod(inside, width)
+        y += begin
+        numbers = flat[inside]
+        np.minimum.at(out[:, 0], numbers, y)
+        np.minimum.at(out[:, 1], numbers, x)
+        np.maximum.at(out[:, 2], numbers, y + 1)
+        np.maximum.at(out[:, 3], numbers, x + 1)
     out[out[:, 3] == 0] = 0
     return out
 

@@ -5,6 +5,7 @@ The truth says which images there are; it may be
     labels.../                 a folder of label files
     group/labels/<name>.png    a folder with ``labels`` in it, itself one group
     any/.../group/labels/      a folder of such groups, at any depth
+    any/.../group/<name>/masks a folder of masks of single cells, beside images/
     manifest.csv               columns group, labels and, if there, image, use, modality;
                                paths are relative to the manifest
 
@@ -13,9 +14,9 @@ its first dot, without ``_label``:
 
     pred/<group>/<name>_label.tiff      or flat:      pred/<name>_label.tiff
 
-also as .tif, .png or .npy, one ``labels`` folder deeper, and as plain ``<name>.tiff``
-where no ``_label`` file is there.  Whatever could be meant for two images, or two files
-for one image, is an error: nothing is guessed.
+also with the other endings of ``SUFFIXES``, one ``labels`` folder deeper, and as plain
+``<name>.tiff`` where no ``_label`` file is there.  Whatever could be meant for two images,
+or two files for one image, is an error: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from anycell.errors import FormatError, InputError, SettingError
+from anycell.files.cell_masks import MASKS
+from anycell.files.places import LABEL_ENDINGS, find_images, is_label_file, label_name
 
 __all__ = ["SUFFIXES", "Pair", "Truth", "find_truths", "pair_files", "unused_files"]
 
-SUFFIXES: tuple[str, ...] = (".tiff", ".tif", ".png", ".npy")
+SUFFIXES: tuple[str, ...] = LABEL_ENDINGS
 """Endings of label files, in capitals too."""
 
 
@@ -125,11 +128,11 @@ def unused_files(predictions: Path, pairs: Sequence[Pair]) -> tuple[Path, ...]:
 
 
 def _name(file: str | Path) -> str:
-    return Path(file).name.partition(".")[0].removesuffix("_label")
+    return label_name(file)
 
 
 def _label_files(files: Iterable[Path]) -> list[Path]:
-    return sorted(v for v in files if v.suffix.lower() in SUFFIXES and v.is_file())
+    return sorted(v for v in files if is_label_file(v))
 
 
 def _from_folder(folder: Path, use: str | None) -> list[Truth]:
@@ -143,11 +146,29 @@ def _from_folder(folder: Path, use: str | None) -> list[Truth]:
         )
     places = [folder] if folder.name == "labels" else sorted(folder.rglob("labels"))
     groups = {place: _group(place, folder) for place in places if place.is_dir()}
-    return [
+    masks = _masked(folder)
+    if masks and not groups:
+        return masks
+    return masks + [
         Truth(group, _name(file), file)
         for place, group in (groups or {folder: folder.resolve().name}).items()
         for file in _label_files(place.iterdir())
     ]
+
+
+def _masked(folder: Path) -> list[Truth]:
+    """Images that have a folder of their own, with one mask for each cell."""
+    found = []
+    for place in sorted(folder.rglob(MASKS)):
+        images = place.parent / "images"
+        if not images.is_dir():
+            continue
+        above = place.parent.parent
+        inside = above != folder and folder in above.parents
+        group = above.relative_to(folder).as_posix() if inside else above.resolve().name
+        names = [label_name(image) for image in find_images(images)]
+        found += [Truth(group, name, place) for name in names]
+    return found
 
 
 def _group(place: Path, folder: Path) -> str:

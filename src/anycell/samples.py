@@ -1,9 +1,10 @@
 """Samples: the images, labels and groups of a folder of training data.
 
-A folder is read in one of two layouts:
+A folder is read in one of these layouts:
 
     DATA/manifest.csv               columns use, group, image, labels, modality, labeled, ignore
     DATA/[GROUP/]images/NAME.*      with [GROUP/]labels/NAME.* beside it, any subset
+    DATA/[GROUP/]NAME/images/NAME.* with [GROUP/]NAME/masks/*.png, one for each cell
     DATA/[GROUP/]ignore/NAME.*      pixels that are not 0 are left out of training
     DATA/[GROUP/]points.csv         columns image, x, y: a point in each of some cells
 
@@ -26,6 +27,8 @@ import numpy as np
 
 from anycell.errors import InputError, SettingError, unknown_name
 from anycell.files import find_images
+from anycell.files.cell_masks import MASKS, masked_image
+from anycell.files.places import LABEL_ENDINGS, is_label_file, label_name
 from anycell.points import read_points
 
 __all__ = [
@@ -197,18 +200,50 @@ def _from_folders(data: Path) -> tuple[Sample, ...]:
         folders = [data / "images"]
     found: list[Sample] = []
     for folder in folders:
+        if masked_image(folder):
+            found.append(_masked(folder, data))
+            continue
         group = folder.parent.relative_to(data).as_posix()
         group = data.name if group == "." else group
-        labels, ignore = (_by_name(folder.parent / kind) for kind in ("labels", "ignore"))
+        labels = _labels_by_name(folder.parent / "labels")
+        ignore = _by_name(folder.parent / "ignore")
         table = folder.parent / "points.csv"
         points = table if table.is_file() else None
         for image in find_images(folder):
             stem = image.name.split(".")[0]
-            path = labels.get(stem, labels.get(f"{stem}_label"))
+            path = labels.get(stem)
             use = "train" if path else "unlabeled"
             leave = ignore.get(stem) if path else None
             found.append(Sample(image, path, group, use, points=points, ignore=leave))
     return _hold_out(list(_with_points(found)))
+
+
+def _masked(folder: Path, data: Path) -> Sample:
+    """An image that has a folder of its own, with one mask for each cell."""
+    images = find_images(folder)
+    if len(images) != 1:
+        raise InputError(
+            f"{folder} holds {len(images)} images, and {MASKS}/ lies beside it",
+            expected="one image for a folder of masks",
+        )
+    above = folder.parent.parent
+    group = above.relative_to(data).as_posix() if above != data.parent else "."
+    name = data.name if group == "." else group
+    return Sample(images[0], folder.parent / MASKS, name, "train")
+
+
+def _labels_by_name(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not (is_label_file(path) or (path.is_dir() and path.suffix == ".zarr")):
+            continue
+        other = found.setdefault(label_name(path), path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path} are both labels of {label_name(path)!r}",
+                expected=f"one of them, ending in {' '.join(LABEL_ENDINGS)} or .zarr",
+            )
+    return found
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

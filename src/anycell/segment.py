@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.grid import Tiles
-from anycell.image import Image, Pixels
+from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
@@ -46,6 +46,7 @@ class Segmentation:
     plan : how the zoom was found; None when it was given.
     normalization : what was 0 and what was 1 to the network.
     model, hash : the predictor's name and digits.
+    cores : the part of the image that each tile answered for.
     """
 
     labels: Labels
@@ -57,6 +58,7 @@ class Segmentation:
     normalization: Normalization
     model: str
     hash: str
+    cores: tuple[Region, ...]
 
 
 def segment(
@@ -112,6 +114,7 @@ def segment(
         normalization=road.normalization,
         model=model.name,
         hash=model.hash,
+        cores=tuple(tile.core for tile in road.tiles),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,10 +44,13 @@ class Validation:
         for group, members in sorted(groups.items()):
             picks = np.linspace(0, len(members) - 1, min(per_group, len(members))).round()
             chosen = [members[int(k)] for k in picks]
-            images[group] = [
-                (open_image(s.image), read_labels(s.labels)) for s in chosen if s.labels
-            ]
+            images[group] = [_opened(s.image, s.labels) for s in chosen if s.labels]
         return cls(images)
+
+
+def _opened(path: Path, truth: Path) -> tuple[Image, Labels]:
+    image = open_image(path)
+    return image, read_labels(truth, shape=image.shape[1:])
 
 
 class TorchPredictor:

@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 import typer
 
 from anycell.cli.compare import Compare
+from anycell.cli.convert import Convert
 from anycell.cli.data import Data
 from anycell.cli.demo import Demo
 from anycell.cli.evaluate import Evaluate
@@ -82,6 +83,7 @@ def anycell(
 
 for name, kind in (
     ("segment", Segment),
+    ("convert", Convert),
     ("merge", Merge),
     ("evaluate", Evaluate),
     ("train", Train),

@@ -63,6 +63,10 @@ class Segment:
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also draw the outlines over the image, as PNG.")
     ] = False
+    export: Annotated[
+        str | None,
+        typer.Option(help="Write more, as in geojson,roi,csv,coco,omezarr; or all."),
+    ] = None
     recursive: Annotated[
         bool, typer.Option(help="Look into folders below; those called labels are left out.")
     ] = True
@@ -107,11 +111,13 @@ class Segment:
 
     def segment(self) -> int:
         """Segment the images, and say what came out."""
+        from anycell.exports import parse_formats
         from anycell.folders import FolderSettings, find_tasks, segment_files
         from anycell.image import Region
         from anycell.model import DEFAULT, identity, load_model
         from anycell.slides import Shard
 
+        formats = () if self.export is None else parse_formats(self.export)
         settings = FolderSettings(
             level=self.level,
             region=None if self.region is None else Region.of(self.region),
@@ -124,6 +130,7 @@ class Segment:
             diameter=self.diameter,
             min_confidence=self.min_confidence,
             overlay=self.overlay,
+            exports=tuple(name for name in formats if name != "labels"),
             skip_existing=self.skip_existing,
         )
         tasks = find_tasks(self.images, self.out, recursive=self.recursive)

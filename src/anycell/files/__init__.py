@@ -10,12 +10,13 @@ Nothing heavy is imported before a file asks for it.
 from anycell.files.display import display, overlay, write_overlay
 from anycell.files.label_files import read_labels, sampled_labels, write_labels
 from anycell.files.opening import Opening, open_image
-from anycell.files.places import find_images, label_path, label_paths
+from anycell.files.places import find_images, label_name, label_path, label_paths
 
 __all__ = [
     "Opening",
     "display",
     "find_images",
+    "label_name",
     "label_path",
     "label_paths",
     "open_image",

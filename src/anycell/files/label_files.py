@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,102 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.errors import FormatError, InputError
+from anycell.files.cell_masks import is_mask_folder, read_masks
+from anycell.files.coco import coco_labels
 from anycell.files.damage import reading, replacing
+from anycell.files.geojson import geojson_labels
+from anycell.files.ome_zarr import labels_inside
 from anycell.files.opening import file_kind, open_image, open_source
+from anycell.files.painting import Overlaps
 from anycell.files.raster import palette_numbers
+from anycell.files.roi_zip import read_rois
+from anycell.files.seg_npy import is_pickled, read_seg
 from anycell.files.source import whole_plane
 from anycell.image import Pixels, Region
 from anycell.labels import Labels, as_labels
 
-__all__ = ["read_labels", "sampled_labels", "write_labels"]
+__all__ = ["read_json", "read_labels", "sampled_labels", "write_labels"]
 
 _BLOCK = 1024
 _KINDS = "PNG, TIFF, .npy or OME-Zarr with one whole number per pixel"
+_SEVERAL = (".geojson", ".json")
 
 
-def read_labels(path: str | os.PathLike[str]) -> Labels:
-    """Read labels from PNG, TIFF, .npy (without pickle) or single-channel OME-Zarr.
+def read_labels(
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, int] | None = None,
+    overlaps: Overlaps = "refuse",
+) -> Labels:
+    """Read labels of any kind.
 
-    The numbers are those stored; the palette of a PNG or TIFF is for display only.
+    One number per pixel: PNG, TIFF, .npy, OME-Zarr (the labels of an image, or labels by
+    themselves) and Cellpose's
+    ``_seg.npy``; the numbers are those stored, a palette is for display only.  Outlines or
+    masks of single cells: GeoJSON (QuPath), COCO of one image, a ZIP file of ImageJ's
+    ROIs, and a folder of masks.
+
+    Parameters
+    ----------
+    shape : rows and columns of the image; needed for outlines whose file does not say,
+        and the file may not say otherwise.
+    overlaps : of cells in outlines or masks, see ``anycell.files.painting``.
 
     Raises
     ------
-    InputError : no such file; colors or several channels; not whole numbers from 0 up.
-    FormatError : damaged, or a kind that does not keep numbers, such as JPEG.
+    InputError : no such file; colors or several channels; not whole numbers from 0 up;
+        another size, or cells that overlap.
+    FormatError : damaged, or a kind that does not keep numbers, such as JPEG; a pickle
+        that names more than arrays and plain values.
     AxesError : a stack.
+    SettingError : ROIs, and roifile is not installed.
     """
     place = Path(path)
+    labels = _read_cells(place, shape, overlaps)
+    if labels is None:
+        labels = _read_numbers(place)
+    if shape is not None and labels.shape != tuple(shape):
+        raise InputError(
+            f"{place} has {labels.shape[0]} x {labels.shape[1]} pixels (rows x columns), its"
+            f" image {shape[0]} x {shape[1]}",
+            expected="the same rows and columns",
+        )
+    return labels
+
+
+def _read_cells(place: Path, shape: tuple[int, int] | None, overlaps: Overlaps) -> Labels | None:
+    """Read a kind of file that holds cells one by one; None for any other kind."""
+    name = place.name.lower()
+    if place.is_file() and name.endswith(_SEVERAL):
+        content = read_json(place)
+        if isinstance(content, dict) and "annotations" in content:
+            return coco_labels(content, place, shape, overlaps)
+        return geojson_labels(content, place, shape, overlaps)
+    if place.is_file() and name.endswith(".zip"):
+        return read_rois(place, shape, overlaps)
+    if is_mask_folder(place):
+        return read_masks(place, shape, overlaps)
+    return None
+
+
+def read_json(path: Path) -> Any:
+    """Give what a JSON file holds.
+
+    Raises
+    ------
+    FormatError : not JSON, or cut off.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise FormatError(
+            f"{path} cannot be read: {error}",
+            expected="JSON: GeoJSON of QuPath, or COCO",
+            hint="export it anew from the program that wrote it",
+        ) from error
+
+
+def _read_numbers(place: Path) -> Labels:
     kind = file_kind(place)
     if kind in ("jpeg", "webp", "bmp"):
         raise FormatError(
@@ -110,6 +182,8 @@ def write_labels(labels: NDArray[Any], path: str | os.PathLike[str]) -> None:
 
 
 def _read_planes(path: Path, kind: str) -> Pixels:
+    if kind == "zarr":
+        path = labels_inside(path)
     if kind == "png":
         with reading(path):
             numbers = palette_numbers(path.read_bytes())
@@ -120,11 +194,14 @@ def _read_planes(path: Path, kind: str) -> Pixels:
 
 def _read_npy(path: Path) -> Pixels:
     try:
-        array: Pixels = np.load(path, allow_pickle=False)
+        pickled = is_pickled(path)
+        array: Pixels = read_seg(path) if pickled else np.load(path, allow_pickle=False)
+    except FormatError:
+        raise
     except (ValueError, EOFError, OSError) as error:
         raise FormatError(
             f"{path} cannot be read: {error}",
-            expected="one array of numbers, saved without pickle",
+            expected="one array of numbers, or the _seg.npy of Cellpose",
             hint="numpy.save(path, labels) with the label array alone",
         ) from error
     squeezed = array.reshape([n for n in array.shape[:-2] if n > 1] + list(array.shape[-2:]))

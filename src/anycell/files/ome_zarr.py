@@ -20,7 +20,7 @@ from anycell.image import Pixels
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["zarr_source"]
+__all__ = ["labels_inside", "zarr_source"]
 
 _LETTERS = "TCZYX"
 
@@ -58,6 +58,33 @@ def zarr_source(path: Path) -> Source:
         names,
         size,
     )
+
+
+def labels_inside(path: Path) -> Path:
+    """Give the labels that an OME-Zarr image holds; the folder itself when it holds none.
+
+    Raises
+    ------
+    InputError : it holds several; the hint names one.
+    FormatError : damaged metadata.
+    """
+    import zarr
+
+    folder = path / "labels"
+    if not folder.is_dir():
+        return path
+    with reading(folder):
+        newer = (folder / "zarr.json").is_file()
+        node = zarr.open(str(folder), mode="r", zarr_format=3 if newer else 2)
+        attributes: Mapping[str, Any] = dict(node.attrs)
+        names = [str(name) for name in attributes.get("ome", attributes).get("labels", [])]
+    if len(names) > 1:
+        raise InputError(
+            f"{path} holds {len(names)} label images: {', '.join(names)}",
+            expected="the folder of one of them",
+            hint=str(folder / names[0]),
+        )
+    return folder / names[0] if names else path
 
 
 def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:

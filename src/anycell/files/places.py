@@ -7,9 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from anycell.errors import InputError, SettingError
+from anycell.files.cell_masks import MASKS
 from anycell.files.source import file_stem
 
-__all__ = ["find_images", "label_path", "label_paths"]
+__all__ = [
+    "LABEL_ENDINGS",
+    "find_images",
+    "is_label_file",
+    "label_name",
+    "label_path",
+    "label_paths",
+]
+
+LABEL_ENDINGS: tuple[str, ...] = (
+    ".tiff", ".tif", ".png", ".npy", ".geojson", "_coco.json", ".zip",
+)  # fmt: skip
+"""Endings of files of labels, in capitals too."""
+
+_LABEL_MARKS = ("_label", "_seg", "_rois", "_coco")
+"""What tools put between the image's name and the ending."""
 
 _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".bmp", ".webp",
@@ -45,6 +61,24 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
             elif path.is_dir() or _is_image_name(path.name.lower()):
                 found.append(path)
     return sorted(found)
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file may hold labels, by its ending."""
+    return path.name.lower().endswith(LABEL_ENDINGS) and path.is_file()
+
+
+def label_name(path: str | Path) -> str:
+    """The name of the image that labels belong to: up to the first dot, without ``_label``.
+
+    A folder of masks is called like the folder that it lies in.
+    """
+    place = Path(path)
+    name = place.parent.name if place.name == MASKS else file_stem(place)
+    for mark in _LABEL_MARKS:
+        if name.endswith(mark):
+            return name.removesuffix(mark)
+    return name
 
 
 def label_path(out: Path, image_path: Path) -> Path:
