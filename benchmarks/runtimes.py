@@ -1,6 +1,6 @@
 """Time runtimes, precisions and settings on one model, in turns in one process.
 
-    python benchmarks/runtimes.py -o OUT [--model general] [--docs docs/runtimes.md]
+    python benchmarks/runtimes.py [-o OUT] [--model general] [--docs docs/runtimes.md]
 
 Three tables: seconds per megapixel of the network alone, per runtime and precision, with
 the largest difference of its outputs to onnxruntime's fp32 and the F1 of its labels
@@ -192,14 +192,17 @@ def of_settings(graph: bytes, repeats: int) -> list[dict[str, Any]]:
 def of_segment(model: Model, graph: bytes, side: int, repeats: int) -> list[dict[str, Any]]:
     """Wall seconds of ``segment`` by settings and by the side of a tile's core."""
     image = Image.from_array(field(side, "nuclei"))
-    tasks: dict[str, Callable[[], object]] = {}
+    tasks: dict[str, Callable[[], object]] = {
+        "as it is: one tile on each core": lambda: segment(image, model, zoom=1.0)
+    }
     for name in ("onnxruntime's own", "spinning off", "arena off", "outputs bound", "one thread"):
         made = replace(model, runner=session(graph, **SETTINGS[name]))
-        tasks[f"core 512, {name}"] = lambda made=made: segment(image, made, zoom=1.0)
-    quiet = replace(model, runner=session(graph, spin=False))
+        tasks[f"one tile at a time, {name}"] = lambda made=made: segment(
+            image, made, zoom=1.0, workers=1
+        )
     for core in (384, 768, 1024):
-        tasks[f"core {core}, spinning off"] = lambda core=core: segment(
-            image, quiet, zoom=1.0, core=core
+        tasks[f"as it is, core {core} for 512"] = lambda core=core: segment(
+            image, model, zoom=1.0, core=core
         )
     times = in_turns(tasks, repeats)
     return [{"name": name, **per_megapixel(times[name], side)} for name in tasks]
@@ -214,7 +217,7 @@ def tables(told: dict[str, Any]) -> list[str]:
         f" `segment`, {max(3, told['repeats'] // 2)}), and median seconds of processor time. The"
         f" machine was shared: its load was {told['load'][0]:.1f} before and"
         f" {told['load'][1]:.1f} after, so processor time says the most. Made by"
-        " `python benchmarks/runtimes.py -o OUT --docs docs/runtimes.md`."
+        " `python benchmarks/runtimes.py [-o OUT] --docs docs/runtimes.md`."
     )
     lines = [
         intro,
@@ -254,7 +257,7 @@ def plot(told: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("bench_out"))
     parser.add_argument("--model", default="general")
     parser.add_argument("--side", type=int, default=1536, help="of the image for segment")
     parser.add_argument("--repeats", type=int, default=9)

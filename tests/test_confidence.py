@@ -15,6 +15,7 @@ from anycell.errors import ModelError
 from anycell.labels import Labels
 from anycell.model import DEFAULT, load_model, model_folder
 from anycell.segment import segment
+from anycell.views import Averaged
 from truth import Truth, disks, truth
 
 BENT = ConfidenceMap((0.0, 0.5, 1.0), (0.1, 0.2, 0.9))
@@ -145,3 +146,14 @@ def test_a_models_own_limit_is_carried_through_its_map(tmp_path: Path) -> None:
     assert np.array_equal(found[0].labels, found[1].labels)
     wanted = ConfidenceMap((0, 0.3, 1), (0.01, 0.6, 0.97))(found[0].confidence)
     assert found[1].confidence == pytest.approx(wanted)
+
+
+def test_averaging_keeps_the_map_but_distances_from_belief_are_no_chances() -> None:
+    _, predictor = labels_and_predictor()
+
+    class Mapped(type(predictor)):  # type: ignore[misc]
+        confidence_map = BENT
+
+    mapped = Mapped(**vars(predictor))
+    assert Averaged(mapped).confidence_map == BENT
+    assert Averaged(mapped, strict=True).confidence_map == RAW

@@ -51,7 +51,7 @@ __all__ = [
 
 METHODS = ("minmax", "entropy", "percentile")
 ACTIVATIONS = ("uint8", "int8")
-PERCENTILE = 99.999
+PERCENTILE = 99.99
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Tells onnxruntime that shapes are known already; else it logs advice."""
 
@@ -63,7 +63,7 @@ class Quantization:
     Attributes
     ----------
     method : how a range is taken from the values seen: ``minmax``, ``entropy``
-        (Migacz 2017) or ``percentile`` (99.999 % of them).
+        (Migacz 2017) or ``percentile`` (99.99 % of them).
     activations : ``uint8`` or ``int8``.
     first, last : so many convolutions at the beginning and at the end stay float.
     apart : take shortcuts out of the convolutions that they were folded into.
