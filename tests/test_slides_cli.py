@@ -31,7 +31,7 @@ SIDE = 1408
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A field of disks as a tiled TIFF of two levels; nine tiles at a zoom of 1."""
+    """A field of disks as a tiled TIFF of two levels; four tiles at a zoom of 1."""
     pixels = np.where(np.tile(disks(), (11, 11)) > 0, 180.0, 30.0)
     pixels += np.random.default_rng(0).normal(0, 4, pixels.shape)
     stored = np.clip(pixels, 0, 255).astype(np.uint8)
@@ -127,7 +127,7 @@ def test_a_break_by_the_user_says_how_to_go_on(
     tmp_path: Path, field: Path, wanted: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tile(self: FileProgress, task: object, done: int, total: int) -> None:
-        if done == 4:
+        if done == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -184,7 +184,7 @@ def test_seams_are_checked(tmp_path: Path, field: Path) -> None:
     result = run(field, "-o", tmp_path, "--check-seams", "--json")
     assert result.exit_code == 0, result.output
     (scores,) = json.loads(result.stdout)["seams"].values()
-    assert scores["tiles"] == 9
+    assert scores["tiles"] == 4
     assert scores["cells"] == 605
     assert scores["whole"] is True
     assert [iou for iou, _ in scores["agreement"]] == [0.5, 0.6, 0.7, 0.8, 0.9]

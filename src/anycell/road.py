@@ -38,11 +38,24 @@ from anycell.predictor import Predictor
 from anycell.runs import cores
 from anycell.scale import ZoomPlan, find_zoom
 
-__all__ = ["STAGES", "Asked", "Road", "Stopwatch", "enlarged", "place_of", "prepare", "tile_of"]
+__all__ = [
+    "CORE",
+    "STAGES",
+    "Asked",
+    "Road",
+    "Stopwatch",
+    "enlarged",
+    "place_of",
+    "prepare",
+    "tile_of",
+]
 
 R = TypeVar("R")
 
 STAGES = ("read", "scale", "network", "decode", "seams", "total")
+CORE = 768
+"""Network pixels on each side of a core.  With a halo of 96 the network sees 1.5 times the
+image; 1.9 times with 512, which takes 30 % longer, and 210 MB less on two cores."""
 AHEAD = 2
 """Tiles per worker that are under way or done and not asked for yet."""
 
@@ -70,7 +83,7 @@ class Stopwatch:
 class Asked:
     """What the caller decides; see ``anycell.segment.segment``."""
 
-    core: int = 512
+    core: int = CORE
     zoom: float | None = None
     tiles: Tiles | None = None
     min_confidence: float | None = None

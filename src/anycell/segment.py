@@ -23,7 +23,7 @@ from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
-from anycell.road import Asked, Road, prepare
+from anycell.road import CORE, Asked, Road, prepare
 from anycell.scale import ZoomPlan
 from anycell.seams import ArraySink, Canvas
 
@@ -65,7 +65,7 @@ def segment(
     image: Image | Pixels,
     model: Predictor | None = None,
     *,
-    core: int = 512,
+    core: int = CORE,
     zoom: float | None = None,
     tiles: Tiles | None = None,
     min_confidence: float | None = None,

@@ -28,11 +28,21 @@ from numpy.typing import NDArray
 from anycell.files.source import Pick
 from anycell.image import Pixels
 
-__all__ = ["Plane", "Planes", "SegmentCache", "Tiling", "read_flat"]
+__all__ = [
+    "STRIPS_BYTES",
+    "TILES_BYTES",
+    "Plane",
+    "Planes",
+    "SegmentCache",
+    "Tiling",
+    "read_flat",
+]
 
 _ROWS, _COLUMNS = 1, 2  # places in Tiling.shape
-CACHE_BYTES = 256 * 2**20
+STRIPS_BYTES = 256 * 2**20
 """A row of 640-pixel tiles over 100,000 pixels of 8-bit color is 190 MB of strips."""
+TILES_BYTES = 48 * 2**20
+"""Tiles are needed again by the next tile of the slide, and by the next row of those."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class SegmentCache:
     otherwise be decoded anew for each tile.
     """
 
-    def __init__(self, limit: int = CACHE_BYTES, least: int = 1) -> None:
+    def __init__(self, limit: int = STRIPS_BYTES, least: int = 1) -> None:
         self._limit = limit
         self._least = least
         self._kept: OrderedDict[tuple[Path, int], Pixels] = OrderedDict()

@@ -16,7 +16,15 @@ from anycell.errors import AxesError, FormatError
 from anycell.files.channels import RGB
 from anycell.files.colors import invert, look_up, rgb_of_inks, rgb_of_ycbcr
 from anycell.files.damage import reading
-from anycell.files.segments import Plane, Planes, SegmentCache, Tiling, read_flat
+from anycell.files.segments import (
+    STRIPS_BYTES,
+    TILES_BYTES,
+    Plane,
+    Planes,
+    SegmentCache,
+    Tiling,
+    read_flat,
+)
 from anycell.files.source import Block, Conversion, Source
 from anycell.files.tiff_metadata import channel_words, micrometres
 
@@ -105,7 +113,9 @@ def _is_extra(series: TiffPageSeries) -> bool:
 
 
 def _blocks(series: TiffPageSeries, path: Path) -> tuple[Block, ...]:
-    cache = SegmentCache(least=max(1, len(series) * series.keyframe.shaped[0]))
+    page = series.keyframe
+    limit = TILES_BYTES if page.is_tiled else STRIPS_BYTES
+    cache = SegmentCache(limit, least=max(1, len(series) * page.shaped[0]))
     return tuple(_block(level, path, cache) for level in series.levels)
 
 
