@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +280,23 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_the_bootstrap_refuses_what_does_not_fit() -> None:
     with pytest.raises(InputError, match="groups of 1"):
         resample_means(np.zeros((2, 1)), ["a"])
+
+
+def test_a_worker_stops_and_may_save_when_its_parent_is_gone(tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    worker = (
+        "import os, pathlib, time\n"
+        "from anycell.compare.worker import stop_with\n"
+        "try:\n    stop_with(int(os.environ['PARENT']))\n    time.sleep(100)\n"
+        f"except KeyboardInterrupt:\n    pathlib.Path({str(saved)!r}).write_text('saved')\n"
+    )
+    parent = (
+        "import os, subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', sys.argv[1]],"
+        " env={**os.environ, 'PARENT': str(os.getpid())})\n"
+    )
+    subprocess.run([sys.executable, "-c", parent, worker], check=True, timeout=60)
+    until = time.monotonic() + 60
+    while not saved.is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert saved.read_text() == "saved"

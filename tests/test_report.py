@@ -189,3 +189,28 @@ def test_label_curves_are_drawn_when_shares_differ(out: Path, tmp_path: Path) ->
     write_report(tmp_path, made)
     assert (tmp_path / "figures" / "labels.png").is_file()
     assert "B, 10 % of labels" in (tmp_path / "report.md").read_text()
+
+
+def test_several_comparisons_are_put_into_one_table(out: Path, tmp_path: Path) -> None:
+    found = invented(out)
+    other = replace(found.comparison, budget={**found.comparison.budget, "steps": 7, "crops": 3})
+    for name, part in (("one", found.comparison), ("two", other)):
+        renamed = tuple(
+            replace(v, entry=replace(v.entry, name=f"{v.entry.name} {name}")) for v in part.results
+        )
+        (tmp_path / name).mkdir()
+        replace(part, results=renamed).write(tmp_path / name)
+    asked = ["report", str(tmp_path / "one"), str(tmp_path / "two")]
+    assert CliRunner().invoke(app, asked).exit_code == 2
+    result = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "both")])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "both" / "report.md").read_text()
+    assert all(f"### {name} {part}" in text for name in "AB" for part in ("one", "two"))
+    assert "7 steps of 3 crops" in text
+    twice = CliRunner().invoke(app, [*asked[:2], asked[1], "-o", str(tmp_path / "again")])
+    assert twice.exit_code == 2
+    assert "stands in two" in twice.stderr
+    fewer = replace(found.comparison, images=found.comparison.images[:1])
+    fewer.write(tmp_path / "two")
+    wrong = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "wrong")])
+    assert "other images" in wrong.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 from anycell.compare.bootstrap import Interval, resample_means
 from anycell.compare.comparison import Comparison, HeldOut, read_comparison
 from anycell.compare.entries import ZOOM_SCHEMES, Cost, Entry, ImageResult, Result
+from anycell.compare.joining import join
 from anycell.compare.plan import ComparePlan, short_name
 from anycell.compare.ranking import Standing, standings
 from anycell.compare.running import Watch, compare
@@ -27,6 +28,7 @@ __all__ = [
     "Standing",
     "Watch",
     "compare",
+    "join",
     "read_comparison",
     "resample_means",
     "short_name",

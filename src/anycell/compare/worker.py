@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,9 @@ from anycell.errors import AnycellError, ModelError
 from anycell.runs import peak_memory
 
 __all__ = ["main"]
+
+WATCH = 1.0
+"""Seconds between looks at whether the process that started this one is still there."""
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -113,8 +118,23 @@ def _segment_one(image: dict[str, Any], model: Any, zoom: float | None) -> dict[
     return {"seconds": found.seconds["total"], "zoom": found.zoom}
 
 
+def stop_with(parent: int) -> None:
+    """Interrupt this process once the one that started it is gone, so that a training saves.
+
+    Otherwise the same command, given again, would train beside it in the same folder.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(arguments: list[str], messages: IO[str]) -> int:
     """Do the job of a file; 1 when it cannot be done."""
+    stop_with(os.getppid())
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
 
     def say(message: dict[str, Any]) -> None:

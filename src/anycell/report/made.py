@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from anycell.compare import Comparison
 from anycell.report.findings import Findings
@@ -34,40 +35,46 @@ def overview(found: Findings) -> str:
 
 def how(made: Comparison) -> list[tuple[str, str]]:
     """Pairs of what and how."""
-    budget, machine = made.budget, made.machine
     rules = made.rules
     lines = [
-        ("command", shlex.join(made.command)),
+        ("command", " ".join(v if v == ";" else shlex.quote(v) for v in made.command)),
         ("date", made.date),
         ("versions", ", ".join(f"{k} {v}" for k, v in made.versions.items())),
-        (
-            "machine",
-            (
-                f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads,"
-                f" {memory(machine['memory_bytes'])}, {machine['platform']}"
-            ),
-        ),
-        (
-            "rules",
-            (
-                f"IoU from {', '.join(f'{v:g}' for v in rules.iou)}; cells touching the outer"
-                f" {rules.ignore_border} px left out; an empty image scores {rules.empty:g}"
-            ),
-        ),
     ]
-    if budget.get("steps"):
-        other = "".join(f", {k} {v}" for k, v in budget["recipe"].items() if k not in budget)
-        text = (
-            f"{budget['steps']} steps of {budget['crops']} crops of {budget['side']} px,"
-            f" {budget['seeds']} seeds, device {budget['device']}{other}"
-        )
-        lines.append(("budget of each training", text))
-    return lines
+    lines += [("machine", _machine(machine)) for machine in _all(made.machine)]
+    text = (
+        f"IoU from {', '.join(f'{v:g}' for v in rules.iou)}; cells touching the outer"
+        f" {rules.ignore_border} px left out; an empty image scores {rules.empty:g}"
+    )
+    lines.append(("rules", text))
+    trained = [budget for budget in _all(made.budget) if budget.get("steps")]
+    return lines + [("budget of each training", _budget(budget)) for budget in trained]
+
+
+def _all(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """One of a single comparison, several of joined ones that differ."""
+    found: list[dict[str, Any]] = value.get("several", [value])
+    return found
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads,"
+        f" {memory(machine['memory_bytes'])}, {machine['platform']}"
+    )
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    other = "".join(f", {k} {v}" for k, v in budget["recipe"].items() if k not in budget)
+    return (
+        f"{budget['steps']} steps of {budget['crops']} crops of {budget['side']} px,"
+        f" {budget['seeds']} seeds, device {budget['device']}{other}"
+    )
 
 
 def notes(found: Findings) -> list[str]:
     """What to know before the numbers are believed."""
-    budget = found.comparison.budget
+    budgets = _all(found.comparison.budget)
     said = [
         (
             "Contenders are ranked by the mean over groups of the mean over images, so that a large"
@@ -86,12 +93,17 @@ def notes(found: Findings) -> list[str]:
     ]
     if found.lonely:
         said.append(f"Groups of a single image: {', '.join(found.lonely)}; they widen no interval.")
-    if budget.get("steps"):
-        said.append(
-            f"Trainings validate every {budget['validate_every']} steps on up to"
-            f" {budget['validate_images']} images of each held-out group and keep the best"
-            " weights: a small advantage, the same for all."
-        )
+    said += [
+        f"Trainings of {v['steps']} steps validate every {v['validate_every']} on up to"
+        f" {v['validate_images']} images of each held-out group and keep the best weights: a"
+        " small advantage, the same for all."
+        for v in budgets
+        if v.get("steps")
+    ]
+    if len([v for v in budgets if v.get("steps")]) > 1:
+        said.append("Budgets differ; compare trained contenders within a budget only.")
+    if "several" in found.comparison.machine:
+        said.append("Machines differ; do not compare times between them.")
     if any(one.entry.zoom == "diameter" for one in found.ranked):
         said.append(
             "One zoom for all comes from the true cells of the judged images, which a user does"
