@@ -8,7 +8,7 @@ import pytest
 from anycell.image import Image
 from anycell.labels import Labels
 from anycell.measure import Cells, measure
-from cells import CELLS, ODD
+from cells import CELLS, ODD, draw
 from truth import disks
 
 
@@ -25,6 +25,17 @@ CASES: dict[str, Labels] = {
     "disks": disks((210, 190), 60, (4, 12), 1),
     "pieces and holes": speckled(0.6, 3, 1),
     "crumbs": speckled(0.3, 200, 2),
+    "holes and pieces that meet at corners": speckled(0.75, 1, 3),
+    "hole open at a corner": draw("""
+        aa.
+        a.a
+        aaa
+    """),
+    "a cell of two rings": draw("""
+        aaa.aaa
+        a.a.a.a
+        aaa.aaa
+    """),
     "one row": np.array([[0, 1, 1, 0, 2, 3]], np.int32),
     "one pixel": np.ones((1, 1), np.int32),
     "wide numbers": np.where(CELLS["two"] == 2, 70_000, CELLS["two"]).astype(np.int32),

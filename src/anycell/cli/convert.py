@@ -19,8 +19,7 @@ __all__ = ["Convert"]
 class Convert:
     """Turn labels into files for other programs, or files of theirs into labels.
 
-    Reads TIFF, PNG, NPY, OME-Zarr, Cellpose _seg.npy, GeoJSON, COCO, ImageJ ROI ZIP and
-    folders of masks.
+    Reads what anycell segment writes, _seg.npy, GeoJSON, COCO, ROIs and folders of masks.
     """
 
     labels: Annotated[list[Path], typer.Argument(help="Label files, or folders of them.")]
@@ -65,7 +64,7 @@ class Convert:
             show_json({"out": self.out, "failed": len(failed), "files": entries})
             return 1 if failed else 0
         for result in failed:
-            print(f"failed: {result.source}: {result.error}", file=sys.stderr)
+            print(f"failed: {result.error}", file=sys.stderr)
         if not self.quiet:
             cells = sum(result.cells or 0 for result in results)
             done = counted(len(results) - len(failed), "file")
