@@ -226,3 +226,14 @@ def test_labels_in_ome_zarr(tmp_path: Path) -> None:
     assert labels.dtype == np.int32
     with pytest.raises(InputError, match="holds 2 values per pixel"):
         read_labels(write_zarr(tmp_path / "two.zarr", [numbers(2, 20, 30)], "cyx"))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_array_that_goes_while_it_is_read_is_told(tmp_path: Path, version: str) -> None:
+    """Zarr reads chunks that are missing as zeros, and a folder that is gone as all of them."""
+    path = write_zarr(tmp_path / "a.zarr", [1 + numbers(40, 40)], "yx", version=version)
+    image = open_image(path)
+    assert whole(image).all()
+    path.rename(tmp_path / "away")
+    with pytest.raises(FormatError, match="is gone"):
+        whole(image)

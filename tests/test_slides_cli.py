@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -192,3 +193,39 @@ def test_seams_are_checked(tmp_path: Path, field: Path) -> None:
     shown = run(field, "-o", tmp_path, "--check-seams")
     assert "F1 of tiled against untiled: 1.0000 @0.5" in shown.stdout
     assert "every number one connected piece: yes" in shown.stdout
+
+
+BROKEN_OFF = """
+import signal, sys
+from anycell.cli import main
+from anycell.cli.screen import FileProgress
+
+def tile(self, task, done, total):
+    if done == 2:
+        print(done, flush=True)
+        sys.stdin.readline()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+FileProgress.tile = tile
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+def test_control_c_stops_a_run_that_can_go_on(tmp_path: Path, field: Path, wanted: Labels) -> None:
+    asked = [str(field), "-o", str(tmp_path), "--format", "tiff", "--model", "classical"]
+    with subprocess.Popen(
+        [sys.executable, "-c", BROKEN_OFF, "segment", *asked],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "2\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert f"anycell segment {shlex.join(asked)} --resume" in told
+    assert run(field, "-o", tmp_path, "--format", "tiff", "--resume").exit_code == 0
+    assert np.array_equal(read_labels(tmp_path / "field_label.tiff"), wanted)
