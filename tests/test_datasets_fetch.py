@@ -86,16 +86,16 @@ def test_a_part_of_an_earlier_run_is_gone_on_with(
     assert server.asked == ["bytes=299000-"]
 
 
-@pytest.mark.parametrize("shift", [0, 7])
+@pytest.mark.parametrize("shift", [0, -7])
 def test_a_server_without_range_is_taken_from_the_beginning(
     server: Server, patience: Patience, tmp_path: Path, shift: int
 ) -> None:
     """Whether it gives the whole file, or another range than was asked for."""
-    server.ranges, server.shift = shift > 0, shift
+    server.ranges, server.shift = shift != 0, shift
     (tmp_path / "a.zip.part").write_bytes(DATA[:1000])
     fetch(remote(server, patience), tmp_path / "a.zip", None, patience)
     assert (tmp_path / "a.zip").read_bytes() == DATA
-    assert server.asked == ["bytes=1000-", None][: 1 + (shift > 0)]
+    assert server.asked == ["bytes=1000-", None][: 1 + (shift != 0)]
 
 
 def test_without_range_and_always_dropped_it_ends(
