@@ -170,3 +170,12 @@ def test_slides_are_exported_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     refused = run("segment", image, "-o", tmp_path / "s", "--export", "csv", "--shard", "1/2")
     assert refused.exit_code == 2
     assert "exports of a shard" in refused.stderr
+
+
+def test_exports_beside_labels_do_not_confuse_the_judge(tmp_path: Path) -> None:
+    image, out = draw(tmp_path / "cells.png"), tmp_path / "out"
+    assert run("segment", image, "-o", out, "--model", "classical", "--export", "all", "-q")
+    found = evaluate(out, out)
+    (judged,) = (one for one in found.images if one.name == "cells")
+    assert judged.truth == judged.prediction == out / "cells_label.tiff"
+    assert judged.scores[0].values.f1 == 1

@@ -129,7 +129,7 @@ def _inside(folder: Path) -> Iterator[Path]:
             yield path
         elif path.is_dir() and path.name != "images":
             yield from _inside(path)
-        elif is_label_file(path) and not path.name.endswith("_overlay.png"):
+        elif is_label_file(path):
             yield path
 
 

@@ -144,7 +144,8 @@ def _from_folder(folder: Path, use: str | None) -> list[Truth]:
             expected="a manifest.csv with a column use",
             hint=str(folder / use) if (folder / use).is_dir() else "",
         )
-    places = [folder] if folder.name == "labels" else sorted(folder.rglob("labels"))
+    below = (v for v in folder.rglob("labels") if all(u.suffix != ".zarr" for u in v.parents))
+    places = [folder] if folder.name == "labels" else sorted(below)
     groups = {place: _group(place, folder) for place in places if place.is_dir()}
     masks = _masked(folder)
     if masks and not groups:
@@ -152,7 +153,7 @@ def _from_folder(folder: Path, use: str | None) -> list[Truth]:
     return masks + [
         Truth(group, _name(file), file)
         for place, group in (groups or {folder: folder.resolve().name}).items()
-        for file in _label_files(place.iterdir())
+        for file in _preferred(_label_files(place.iterdir()))
     ]
 
 
@@ -227,11 +228,17 @@ def _index(folder: Path) -> dict[str, Path]:
     """The predictions in a folder, by name; ``_label`` files go before plain ones."""
     places = [place for place in (folder, folder / "labels") if place.is_dir()]
     files = _label_files(file for place in places for file in place.iterdir())
-    marked = _by_name(v for v in files if v.name.partition(".")[0] != _name(v))
-    plain = _by_name(
-        v for v in files if v.name.partition(".")[0] == _name(v) and _name(v) not in marked
-    )
-    return plain | marked
+    return _by_name(_preferred(files))
+
+
+def _preferred(files: list[Path]) -> list[Path]:
+    """Leave out what only says again what a ``_label`` file beside it says: exports."""
+    marked = {_name(v) for v in files if _is_marked(v)}
+    return [v for v in files if _is_marked(v) or _name(v) not in marked]
+
+
+def _is_marked(file: Path) -> bool:
+    return file.name.partition(".")[0].endswith("_label")
 
 
 def _by_name(files: Iterable[Path]) -> dict[str, Path]:

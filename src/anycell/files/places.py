@@ -64,8 +64,9 @@ def find_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
 
 
 def is_label_file(path: Path) -> bool:
-    """Whether a file may hold labels, by its ending."""
-    return path.name.lower().endswith(LABEL_ENDINGS) and path.is_file()
+    """Whether a file may hold labels, by its ending; our overlays do not."""
+    name = path.name.lower()
+    return name.endswith(LABEL_ENDINGS) and not name.endswith("_overlay.png") and path.is_file()
 
 
 def label_name(path: str | Path) -> str:
