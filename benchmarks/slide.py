@@ -81,7 +81,7 @@ def measure(path: Path, asked: argparse.Namespace) -> dict[str, object]:
     from anycell.runs import peak_memory
     from anycell.slides import Target, write_slide
 
-    model = load_model(asked.model)
+    model = load_model(asked.model).split(2)[0]  # as the command line does for slides
     before = peak_memory()
     began, cpu = time.perf_counter(), time.process_time()
     image = open_image(path)

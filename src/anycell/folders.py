@@ -335,7 +335,9 @@ def _segment_slide(
     target = Target(settings.place(task), image.name, image.pixel_size)
     make_folder(target.path.parent)
     zoom, least = settings.zoom_for(model), settings.min_confidence
-    road = prepare(image, model, Asked(zoom=zoom, min_confidence=least))
+    # The one on all cores would keep memory of its own: a slide leaves it alone.
+    alone = model.split(2)[0]
+    road = prepare(image, alone, Asked(zoom=zoom, min_confidence=least))
     going = Going(settings.resume, settings.shard, compute)
     written = write_slide(road, target, going, progress)
     if settings.overlay:

@@ -110,6 +110,8 @@ class OnnxRuntime:
 
         A session that came without its graph is given alone.
         """
+        if self.threads == 1:
+            return (self,) * count
         return (self._on_one_core,) * count if self.graph else (self,)
 
     @cached_property

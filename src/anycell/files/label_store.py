@@ -32,7 +32,7 @@ __all__ = ["LabelStore"]
 
 CHUNK = 1024
 """Side of a chunk, pixels: 4 MiB in memory, some 50 KiB on disk."""
-CACHE_BYTES = 128 * 2**20
+CACHE_BYTES = 96 * 2**20
 TIFF_TILE = 512
 SMALLEST_LEVEL = 1024
 """Levels are added until the longer side is no more than this, pixels."""
