@@ -20,7 +20,7 @@ from anycell.image import Image, Level, Region
 from anycell.labels import Labels, boxes, relabel
 from anycell.matching import Rules
 from anycell.representations import REPRESENTATIONS, Fields, representation
-from anycell.road import enlarged
+from anycell.road import core_at, enlarged
 from anycell.scores import score_pair
 from anycell.segment import Segmentation, segment
 from truth import Truth, disks, pieces, same_cells, truth
@@ -307,6 +307,12 @@ def test_the_number_of_workers_decides_nothing(workers: int) -> None:
     assert np.array_equal(found.labels, alone.labels)
     assert np.array_equal(found.confidence, alone.confidence)
     assert len(set(busy)) <= workers < len(busy)
+
+
+def test_cores_are_smaller_at_a_small_zoom() -> None:
+    """Labels have the pixels of the image: a core never holds many more than 1536 x 1536."""
+    cores = [core_at(Fraction(k, 8)) for k in (1, 2, 3, 4, 8, 16)]
+    assert cores == [256, 384, 576, 768, 768, 768]
 
 
 def test_normalization_comes_from_the_whole_image_never_from_a_tile() -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "Asked",
     "Road",
     "Stopwatch",
+    "core_at",
     "enlarged",
     "place_of",
     "prepare",
@@ -56,6 +57,10 @@ STAGES = ("read", "scale", "network", "decode", "seams", "total")
 CORE = 768
 """Network pixels on each side of a core.  With a halo of 96 the network sees 1.5 times the
 image; 1.9 times with 512, which takes 30 % longer, and 210 MB less on two cores."""
+CORE_PIXELS = 1536
+"""Pixels of the image on each side of a core, about, at most: labels have as many, and at a
+small zoom it is they that take memory, not the network."""
+LEAST_CORE = 256
 AHEAD = 2
 """Tiles per worker that are under way or done and not asked for yet."""
 
@@ -83,7 +88,7 @@ class Stopwatch:
 class Asked:
     """What the caller decides; see ``anycell.segment.segment``."""
 
-    core: int = CORE
+    core: int | None = None
     zoom: float | None = None
     tiles: Tiles | None = None
     min_confidence: float | None = None
@@ -233,12 +238,18 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
             zoom = plan.zoom
     if tiles is None:
         _, height, width = image.shape
-        tiles = Grid(height, width, asked.core, model.halo, model.multiple, exact_zoom(zoom or 1.0))
+        core = core_at(exact_zoom(zoom or 1.0)) if asked.core is None else asked.core
+        tiles = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom or 1.0))
     limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
     if not 0.0 <= limit <= 1.0:
         raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
     digest = hashlib.sha256(overview.tobytes()).hexdigest()[:16]
     return Road(image, predictor, tuple(tiles), normalization, limit, plan, digest, watch)
+
+
+def core_at(zoom: Fraction) -> int:
+    """The side of a core when none is asked for, network pixels."""
+    return max(LEAST_CORE, min(CORE, int(CORE_PIXELS * zoom)))
 
 
 def _as_it_is(

@@ -27,7 +27,7 @@ from anycell.image import Image, Region
 from anycell.labels import Labels, boxes
 from anycell.matching import Rules, match
 from anycell.predictor import Predictor
-from anycell.road import Asked, Road, prepare
+from anycell.road import Asked, Road, core_at, prepare
 from anycell.scores import score_pair
 from anycell.segment import claimed
 
@@ -84,12 +84,13 @@ def check_seams(image: Image, model: Predictor, asked: Asked, side: int = SIDE) 
         grid = Grid(rows + shift, columns + shift, core, model.halo, model.multiple, zoom)
         return [_moved(tile, shift, rows, columns) for tile in grid]
 
-    own = tiles(asked.core)
-    step = max(zoom.denominator, ceil(asked.core / zoom) // 2)
+    core = core_at(zoom) if asked.core is None else asked.core
+    own = tiles(core)
+    step = max(zoom.denominator, ceil(core / zoom) // 2)
     step -= step % zoom.denominator
     tiled = _labels(part, own)
     whole = _labels(part, tiles(ceil(max(rows, columns) * zoom) + 1))
-    shifted = _labels(part, [tile for tile in tiles(asked.core, step) if 0 not in tile.core.shape])
+    shifted = _labels(part, [tile for tile in tiles(core, step) if 0 not in tile.core.shape])
     lines = (_lines([t.core.y0 for t in own]), _lines([t.core.x0 for t in own]))
     over = _over(tiled, lines)
     return SeamScores(

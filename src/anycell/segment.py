@@ -23,7 +23,7 @@ from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
-from anycell.road import CORE, Asked, Road, prepare
+from anycell.road import Asked, Road, prepare
 from anycell.scale import ZoomPlan
 from anycell.seams import ArraySink, Canvas
 
@@ -65,7 +65,7 @@ def segment(
     image: Image | Pixels,
     model: Predictor | None = None,
     *,
-    core: int = CORE,
+    core: int | None = None,
     zoom: float | None = None,
     tiles: Tiles | None = None,
     min_confidence: float | None = None,
@@ -79,7 +79,8 @@ def segment(
     image : an image, or an array of rows x columns or channels x rows x columns.
     model : the predictor; the default model of the package if none is given.
     core : side of the part that a tile answers for, network pixels.  Larger tiles take
-        more memory and waste less time on halos; the cells are the same.
+        more memory and waste less time on halos; the cells are the same.  None for 768,
+        or less at a small zoom.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
         None has it found (``anycell.scale``).
