@@ -262,27 +262,32 @@ def for_and_against(kept: Kept) -> str:
     for name, ours, mine, theirs in PAIRS:
         found = kept.found(name)
         pairs = [] if found is None else gaps(found, mine, theirs)
-        rows += [
-            [name, ours, other, f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", told(gap)]
-            for other, gap in pairs
-        ]
+        rows += [[name, ours, other, *map(shown, two), *map(told, two)] for other, *two in pairs]
         if not pairs:
             absent.setdefault(name, []).append(ours)
-    heads = ["comparison", "ours", "against", "F1 of ours less the other's", "says"]
+    heads = ["comparison", "ours", "against", "F1@0.5 of ours less the other's", "F1@0.5:0.9"]
+    heads += ["says F1@0.5", "says F1@0.5:0.9"]
     parts = [table(heads, rows, 3)] if rows else []
     lines = [f"- {', '.join(ours)}: {missing(name)}" for name, ours in absent.items()]
     return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
-def gaps(found: Findings, mine: Pick, theirs: Pick) -> list[tuple[str, Interval]]:
-    """The first of ours less each of theirs."""
+def gaps(found: Findings, mine: Pick, theirs: Pick) -> list[tuple[str, Interval, Interval]]:
+    """The first of ours less each of theirs: F1 at the lowest IoU, and mean over all of them."""
     ours = [k for k, v in enumerate(found.ranked) if mine(v.entry)]
     others = [k for k, v in enumerate(found.ranked) if theirs(v.entry)]
     if not ours or not others:
         return []
-    scores = np.stack([v.levels[0, :, 0] for v in found.ranked], axis=1)
-    drawn = resample_means(scores, found.groups)
-    return [(found.ranked[k].name, drawn.difference(ours[0], k)) for k in others]
+    levels = np.stack([v.levels[0] for v in found.ranked], axis=1)
+    low, span = (resample_means(v, found.groups) for v in (levels[..., 0], levels.mean(axis=-1)))
+    return [
+        (found.ranked[k].name, low.difference(ours[0], k), span.difference(ours[0], k))
+        for k in others
+    ]
+
+
+def shown(gap: Interval) -> str:
+    return f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
 
 
 def told(gap: Interval) -> str:

@@ -22,6 +22,7 @@ from anycell.compare import Comparison, Cost, Entry, HeldOut, ImageResult, Resul
 from anycell.errors import FormatError, InputError, SettingError
 from anycell.matching import Rules
 from anycell.methods import METHODS
+from anycell.model import bundled
 from anycell.scores import Score
 
 BUDGET = "--budget 600 --crops 8 --recipe side=192 --validate-every 600"
@@ -78,7 +79,8 @@ def take(sources: Iterable[str], results: Path) -> list[str]:
     for source in sources:
         name, _, folder = source.rpartition("=")
         there = _pieces(name, Path(folder))
-        if not there:
+        # A named comparison may still be at its first entry; the report then says so.
+        if not there and name not in COMPARISONS:
             raise InputError(
                 f"{source} holds nothing to report",
                 expected=f"a comparison called {', '.join(COMPARISONS)}, or a benchmark's JSON",
@@ -163,6 +165,12 @@ def joined(made: list[Comparison], name: str) -> dict[str, Any]:
     results = [result for one in made for result in one.results]
     if name == "simulation":
         results = [_named_by_data(result) for result in results]
+    twice = Counter((result.entry.contender, result.entry.seed) for result in results)
+    if twice and twice.most_common(1)[0][1] > 1:
+        raise SettingError(
+            f"{twice.most_common(1)[0][0][0]!r} stands in two comparisons of {name}",
+            expected="each contender, or each of its seeds, in one of them only",
+        )
     return {
         "runs": [
             {
@@ -269,9 +277,12 @@ def unfinished(kept: dict[str, Any]) -> list[str]:
         each = len(asked.get("learning", "-").split(",")) * int(asked.get("seeds", "1"))
         each *= len(asked.get("label-share", "100").split(","))
         for name in filter(None, asked.get("methods", "").split(",")):
-            wanted[name] += schemes * (each if METHODS[name].network else 1)
+            count = schemes * (each if METHODS[name].network else 1)
+            wanted[name] = max(wanted[name], count)
         for name in filter(None, asked.get("models", "").split(",")):
-            wanted[name.partition("=")[0]] += schemes
+            # A bare path is called after its folder, which the kept command may not show.
+            if "=" in name or name in ("classical", *bundled()):
+                wanted[name.partition("=")[0]] = schemes
     return [f"{k} ({done[k]} of {v})" for k, v in wanted.items() if done[k] < v]
 
 

@@ -209,6 +209,8 @@ def test_comparisons_of_the_same_images_are_joined(report: ModuleType, tmp_path:
     report.write(root, [f"representations={one}", str(two)], None)
     kept = json.loads((root / "docs" / "results" / "representations.json").read_text())
     assert [v["entry"]["name"] for v in kept["results"]] == ["votes", "stars"]
+    with pytest.raises(SettingError, match="'votes' stands in two"):
+        report.write(root, [f"representations={one}", f"representations={one}"], None)
     other = replace(comparison(), budget={"steps": 900, "crops": 8, "side": 192})
     three = written(tmp_path / "representations-3", other)
     with pytest.raises(SettingError, match="budget"):
@@ -234,6 +236,9 @@ def test_foreign_folders_and_marks_are_refused(report: ModuleType, tmp_path: Pat
     root = laid_out(tmp_path / "root")
     with pytest.raises(InputError, match="holds nothing"):
         report.write(root, [str(tmp_path)], None)
+    (tmp_path / "begun").mkdir()
+    text = report.write(root, [f"zoom={tmp_path / 'begun'}"], None).read_text(encoding="utf-8")
+    assert block(text, "table", "zoom").strip().startswith("Not run yet: ")
     with pytest.raises(InputError, match="no folder"):
         report.write(root, [str(tmp_path / "none")], None)
     path = root / "docs" / "report.md"
