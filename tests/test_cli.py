@@ -234,9 +234,21 @@ def test_info_says_what_a_file_holds(tmp_path: Path) -> None:
     facts = json.loads(run("info", image, "--json").stdout)
     assert (facts["rows"], facts["columns"], facts["samples"]) == (128, 128, "uint8")
     assert facts["pixel_size_um"] is None
+    assert "plan" not in facts
     wrong = run("info", tmp_path / "gone.png")
     assert wrong.exit_code == 2
     assert "error: " in wrong.stderr
+
+
+def test_info_shows_the_zooms_without_segmenting(tmp_path: Path) -> None:
+    image = draw(tmp_path / "a.png")
+    asked = ("info", image, "--plan", "--model", "classical")
+    shown = run(*asked)
+    assert "1: the method has no scale of its own" in shown.stdout
+    found = json.loads(run(*asked, "--json").stdout)["plan"]
+    assert (found["zoom"], found["tried"], found["zones"], found["skipped"]) == (1.0, [], [], 0.0)
+    assert run("info", image, "--model", "classical").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 
 def test_methods_are_listed() -> None:

@@ -32,6 +32,20 @@ def test_the_diameter_decides_the_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FolderSettings(diameter=48.0).zoom_for(model) == 0.5
 
 
+def test_the_plan_is_noted_unless_the_zoom_is_given(tmp_path: Path) -> None:
+    tasks = find_tasks([draw(tmp_path / "a.png")], tmp_path)
+    segment_files(tasks, tmp_path, load_model("classical"), FolderSettings())
+    (found,) = record(tmp_path)["results"]
+    assert found["plan"] == {
+        "reason": "the method has no scale of its own",
+        "tried": [],
+        "skipped": 0.0,
+        "zones": [],
+    }
+    segment_files(tasks, tmp_path, load_model("classical"), FolderSettings(zoom=1.0))
+    assert record(tmp_path)["results"][0]["plan"] is None
+
+
 def test_large_overlays_are_shrunk_with_their_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

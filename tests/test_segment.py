@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from anycell.errors import InputError, SettingError
-from anycell.grid import Grid, Tile
 from anycell.image import Image, Level, Region
 from anycell.labels import Labels, boxes, relabel
 from anycell.matching import Rules
@@ -157,61 +156,6 @@ def test_zoomed_tiles_agree_with_the_whole_and_with_the_truth(zoom: float, radiu
     assert same_cells(tiled.labels, whole.labels)
     assert in_order(tiled)
     assert score_pair(tiled.labels, labels, RULES)[1].values.f1 > 0.97
-
-
-def quilt(
-    shape: tuple[int, int], zooms: list[Fraction], core: int, halo: int, skipped: int | None = None
-) -> list[Tile]:
-    """Four regions around a point off the middle, each with a zoom of its own."""
-    height, width = shape
-    y, x = height * 2 // 5, width * 3 // 7
-    corners = [(0, 0, y, x), (0, x, y, width), (y, 0, height, x), (y, x, height, width)]
-    tiles = [
-        tile
-        for index, (zoom, corner) in enumerate(zip(zooms, corners, strict=True))
-        if index != skipped
-        for tile in Grid(height, width, core, halo, 8, zoom, Region(*corner))
-    ]
-    return sorted(tiles, key=lambda tile: (tile.read.y0, tile.read.x0))
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 10_000), core=st.integers(20, 90), radius=st.integers(3, 14))
-def test_regions_of_one_zoom_leave_no_seams(seed: int, core: int, radius: int) -> None:
-    labels = disks((190, 230), 80, (2, radius), seed)
-    image, predictor = truth(labels, halo=radius + 1, multiple=8)
-    tiles = quilt(labels.shape, [Fraction(1)] * 4, core, radius + 1)
-    found = segment(image, predictor, tiles=tiles)
-    assert same_cells(found.labels, labels)
-    assert in_order(found)
-    assert found.tiles == len(tiles)
-
-
-def test_one_grid_of_tiles_is_the_same_as_one_zoom() -> None:
-    labels = disks((200, 300), 40, (4, 9), 2)
-    image, predictor = truth(labels, noise=shaken)
-    for zoom in (1.0, 0.75):
-        grid = Grid(200, 300, 60, predictor.halo, predictor.multiple, Fraction(zoom))
-        given = segment(image, predictor, tiles=list(grid))
-        asked = segment(image, predictor, core=60, zoom=zoom)
-        assert np.array_equal(given.labels, asked.labels)
-        assert np.array_equal(given.confidence, asked.confidence)
-        assert given.zoom == asked.zoom == zoom
-
-
-def test_what_no_core_holds_stays_background() -> None:
-    labels = disks((190, 230), 80, (3, 8), 3)
-    image, predictor = truth(labels, halo=9, multiple=8)
-    tiles = quilt(labels.shape, [Fraction(1)] * 4, 60, 9, skipped=3)
-    found = segment(image, predictor, tiles=tiles)
-    assert not found.labels[76 + 13 :, 98 + 13 :].any()
-    box = boxes(labels)
-    middle = (box[1:, :2] + box[1:, 2:]) / 2
-    kept = ~((middle >= (76 + 4, 98 + 4)).all(axis=1))
-    wanted = np.where(np.isin(labels, np.flatnonzero(kept) + 1), labels, 0)
-    assert same_cells(found.labels, wanted)
-    nothing = segment(image, predictor, tiles=[])
-    assert (nothing.tiles, nothing.labels.any(), nothing.zoom) == (0, False, 1.0)
 
 
 @pytest.mark.parametrize("zoom", [Fraction(1, 8), Fraction(12, 17), Fraction(2)])

@@ -10,15 +10,18 @@ The folders of the output follow those of the input, without the level ``images`
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.crew import TooLargeError, side_by_side
 from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
 from anycell.exports import draw_overlay, draw_sampled, export_paths, write_exports
 from anycell.files import Opening, find_images, label_path, read_labels, write_labels
@@ -28,7 +31,8 @@ from anycell.labels import Labels
 from anycell.measure import measure
 from anycell.model import identity
 from anycell.road import Asked, prepare
-from anycell.runs import RUN_FILE, Clock, make_folder, write_run
+from anycell.runs import RUN_FILE, Clock, cores, make_folder, write_run
+from anycell.scale import ZoomPlan
 from anycell.segment import segment
 from anycell.slides import FORMATS, PARTS, Compute, Going, Shard, Target, write_slide
 
@@ -45,6 +49,9 @@ LEFT_OUT = "images"
 
 SLIDE_PIXELS = 25_000_000
 """Larger images are slides: their labels go to disk tile by tile, and can be resumed."""
+
+
+SMALL_PIXELS = 1_500_000  # up to here images are segmented several at a time
 
 
 @dataclass(frozen=True)
@@ -145,13 +152,14 @@ class Task:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file."""
+    """What became of one file; ``plan`` is None where a zoom or diameter was given."""
 
     image: Path
     labels: Path
     status: Literal["done", "skipped", "failed", "shard"]
     cells: int | None = None
     zoom: float | None = None
+    plan: ZoomPlan | None = None
     seconds: float = 0.0
     error: AnycellError | None = None
 
@@ -163,6 +171,7 @@ class FileResult:
             "status": self.status,
             "cells": self.cells,
             "zoom": self.zoom,
+            "plan": self.plan.entry() if self.plan else None,
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }
@@ -260,15 +269,30 @@ def segment_files(
     results: list[FileResult] = []
     named = identity(model)
     try:
-        for task in tasks:
-            results.append(_segment_file(task, model, settings, watch, compute))
+        for result in _each(tasks, model, settings, watch, compute):
+            results.append(result)
             if watch is not None:
-                watch.file(results[-1])
+                watch.file(result)
     finally:
         entries = [result.entry() for result in results]
         name = RUN_FILE if settings.shard is None else settings.shard.run_file
         write_run(out, clock, settings=asdict(settings), model=named, results=entries, name=name)
     return results
+
+
+def _each(
+    tasks: Sequence[Task],
+    model: Predictor,
+    settings: FolderSettings,
+    watch: Watch | None,
+    compute: Callable[[Opening], Compute] | None,
+) -> Generator[FileResult]:
+    """Segment the tasks' images in order, small ones side by side, each on one core."""
+    large = partial(_segment_file, model=model, settings=settings, watch=watch, compute=compute)
+    small = partial(_segment_file, settings=settings, watch=None, compute=None, alone=True)
+    count = 1 if compute is not None else min(cores(), len(tasks))
+    together = side_by_side(tasks, model.split(count), small, large) if count > 1 else None
+    yield from together or map(large, tasks)
 
 
 def _segment_file(
@@ -277,6 +301,7 @@ def _segment_file(
     settings: FolderSettings,
     watch: Watch | None,
     compute: Callable[[Opening], Compute] | None,
+    alone: bool = False,
 ) -> FileResult:
     place = settings.place(task)
     exports = export_paths(task.labels.parent, task.name, settings.exports)
@@ -292,6 +317,8 @@ def _segment_file(
 
     try:
         image = settings.opening(task).open()
+        if alone and (settings.is_slide(image) or math.prod(image.shape[1:]) > SMALL_PIXELS):
+            raise TooLargeError
         if compute is not None or settings.is_slide(image):
             own = None if compute is None else compute(settings.opening(task))
             return _segment_slide(task, image, model, settings, progress, own)
@@ -300,6 +327,7 @@ def _segment_file(
             model,
             zoom=settings.zoom_for(model),
             min_confidence=settings.min_confidence,
+            workers=1 if alone else None,
             progress=progress,
         )
         make_folder(task.labels.parent)
@@ -319,6 +347,7 @@ def _segment_file(
         "done",
         cells=int(found.labels.max(initial=0)),
         zoom=found.zoom,
+        plan=found.plan,
         seconds=time.perf_counter() - began,
     )
 
@@ -351,6 +380,7 @@ def _segment_slide(
         "done" if written.path is not None else "shard",
         cells=written.cells,
         zoom=road.zoom,
+        plan=road.plan,
         seconds=time.perf_counter() - began,
     )
 

@@ -2,7 +2,7 @@
 
     image -> overview -> normalization, once          (never per tile)
                       -> predictor.look, once
-                      -> zoom, once, if none is given  (``scale``)
+                      -> zooms, once, if none is given (``scale``, ``zones``)
           -> tiles -> read, outputs, decode            (``Road.result``)
 
 Each worker, a thread, takes a tile through the whole of ``result``; while one waits for
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,13 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.errors import SettingError
-from anycell.grid import Grid, Tile, Tiles, exact_zoom
+from anycell.grid import Tile, Tiles
 from anycell.image import Image, Region
 from anycell.labels import Labels
+from anycell.looks import Looks
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
 from anycell.runs import cores
-from anycell.scale import ZoomPlan, find_zoom
+from anycell.scale import ZoomPlan
+from anycell.zones import find_plan, tiles_of
 
 __all__ = [
     "CORE",
@@ -45,7 +47,9 @@ __all__ = [
     "Road",
     "Stopwatch",
     "core_at",
+    "cores_for",
     "enlarged",
+    "first_look",
     "place_of",
     "prepare",
     "tile_of",
@@ -71,6 +75,13 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self._lock = Lock()
+
+    def move(self, name: str, to: Mapping[str, float]) -> None:
+        """Count seconds of one stage as those of others."""
+        with self._lock:
+            for other, seconds in to.items():
+                self.seconds[name] -= seconds
+                self.seconds[other] += seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -104,6 +115,7 @@ class Road:
     tiles : in the order of the first rows of their reads.
     plan : how the zoom was found; None when it was given.
     digest : of the overview's pixels; changes when the image does.
+    looks : at the image, in search of the zoom; what they saw is not computed again.
     """
 
     image: Image
@@ -114,6 +126,7 @@ class Road:
     plan: ZoomPlan | None = None
     digest: str = ""
     watch: Stopwatch = field(default_factory=Stopwatch)
+    looks: Looks | None = None
 
     @property
     def zoom(self) -> float:
@@ -182,6 +195,24 @@ class Road:
         _, height, width = self.image.shape
         with self.watch.stage("read"):
             planes, inside = self._seen(tile)
+        known = None if self.looks is None else self.looks.known(planes)
+        if known is not None:
+            self.watch.move("scale", {"network": known.seconds[0], "decode": known.seconds[1]})
+            small, sure = known.labels, known.sure
+        else:
+            small, sure = self._computed(planes, tile, free)
+        with self.watch.stage("decode"):
+            confidence = self.predictor.confidence_map(sure)
+            unsure = np.append(False, confidence < self.min_confidence)
+            small = np.where(unsure[small], 0, small) if unsure.any() else small
+            small = small[: inside[0], : inside[1]]
+            shape = tile.read.clip(height, width).shape
+            return enlarged(small, shape, tile.zoom), confidence
+
+    def _computed(
+        self, planes: NDArray[np.float32], tile: Tile, free: SimpleQueue[Predictor]
+    ) -> tuple[Labels, NDArray[np.float32]]:
+        """Labels of the tile and the raw confidence of each cell."""
         predictor = free.get()
         try:
             with self.watch.stage("network"):
@@ -190,13 +221,7 @@ class Road:
             free.put(predictor)
         with self.watch.stage("decode"):
             small = predictor.representation.decode(outputs, tile.shape)
-            sure = predictor.representation.confidence(outputs, small)
-            confidence = predictor.confidence_map(sure)
-            unsure = np.append(False, confidence < self.min_confidence)
-            small = np.where(unsure[small], 0, small) if unsure.any() else small
-            small = small[: inside[0], : inside[1]]
-            shape = tile.read.clip(height, width).shape
-            return enlarged(small, shape, tile.zoom), confidence
+            return small, predictor.representation.confidence(outputs, small)
 
     def _seen(self, tile: Tile) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """Read a tile, normalize it, and mirror it where the image is smaller.
@@ -226,30 +251,49 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     if asked.tiles is not None and asked.zoom is not None:
         raise SettingError("both a zoom and tiles", expected="one of them: tiles have zooms")
     watch = Stopwatch()
+    looks, planes, digest = first_look(image, model, watch)
+    plan, tiles = None, asked.tiles
+    with watch.stage("scale"):
+        if tiles is None:
+            if asked.zoom is None:
+                plan = used = find_plan(looks, planes, cores_for(asked.core))
+            else:
+                used = ZoomPlan(asked.zoom, (), "as given")
+            tiles = tiles_of(used, image, model, cores_for(asked.core))
+    predictor = looks.predictor
+    limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
+    if not 0.0 <= limit <= 1.0:
+        raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
+    lines = looks.normalization
+    return Road(image, predictor, tuple(tiles), lines, limit, plan, digest, watch, looks)
+
+
+def first_look(
+    image: Image, model: Predictor, watch: Stopwatch
+) -> tuple[Looks, NDArray[np.float32], str]:
+    """Look at the whole image once, small.
+
+    Returns
+    -------
+    what further looks need, the overview as the network gets it, and its digest.
+    """
     with watch.stage("read"):
         overview = image.overview(OVERVIEW_SIDE)
         normalization = fit_overview(overview)
         planes = to_model_channels(normalization.apply(overview))
-    plan, zoom, tiles = None, asked.zoom, asked.tiles
+        digest = hashlib.sha256(overview.tobytes()).hexdigest()[:16]
     with watch.stage("scale"):
-        predictor = model.look(planes)
-        if tiles is None and zoom is None:
-            plan = find_zoom(image, planes, normalization, predictor)
-            zoom = plan.zoom
-    if tiles is None:
-        _, height, width = image.shape
-        core = core_at(exact_zoom(zoom or 1.0)) if asked.core is None else asked.core
-        tiles = Grid(height, width, core, model.halo, model.multiple, exact_zoom(zoom or 1.0))
-    limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
-    if not 0.0 <= limit <= 1.0:
-        raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
-    digest = hashlib.sha256(overview.tobytes()).hexdigest()[:16]
-    return Road(image, predictor, tuple(tiles), normalization, limit, plan, digest, watch)
+        return Looks(image, normalization, model.look(planes)), planes, digest
 
 
 def core_at(zoom: Fraction) -> int:
     """The side of a core when none is asked for, network pixels."""
     return max(LEAST_CORE, min(CORE, int(CORE_PIXELS * zoom)))
+
+
+def cores_for(core: int | None) -> Callable[[Fraction], int]:
+    """From a zoom to the side of a core: what is asked for at any, or :func:`core_at`."""
+    return core_at if core is None else lambda zoom: core
 
 
 def _as_it_is(

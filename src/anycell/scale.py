@@ -1,13 +1,18 @@
 """Scale: how many network pixels a pixel of the image should become.
 
 A network knows cells of about one size.  Which zoom brings an image's cells to that
-size is asked of the network itself: some windows of the image are segmented at zooms
-an octave apart, then half an octave around the best, and the zoom wins at which the
-cells found agree best with the outputs they were found in (their confidence), with a
-small preference for the network's typical diameter.
+size is asked of the network itself, from coarse to fine:
 
-    overview -> where cells seem to be -> up to four windows of 256 x 256 network pixels
-    zooms 1/4 1/2 1 2  ->  best, best / sqrt 2, best * sqrt 2  ->  the zoom
+    a glance at the whole image, small  ->  about how large the cells are, and where
+    the zoom that this asks for         ->  is it clear? then it is taken
+    half octaves up or down from it     ->  as long as that is better, or until it is clear
+    (where the glance shows nothing     ->  the octaves 1/4 1/2 1 2, then half an octave
+                                            around the best of them)
+
+A zoom is judged by how well the cells found there agree with the outputs that they were
+found in (their confidence), with a small preference for the network's typical diameter.
+A small image is looked at as a whole, and that look is then its result (``looks``); of a
+larger one windows are looked at until there are enough cells.
 
 No diameter has to be typed, and a wrong scale is seen as such: cells fall to pieces or
 melt together, and their confidence with them.
@@ -15,26 +20,65 @@ melt together, and their confidence with them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.image import Image, Region, resample
-from anycell.labels import Labels, areas, edge_labels
-from anycell.normalize import Normalization, to_model_channels
-from anycell.predictor import Predictor
+from anycell.grid import exact_zoom
+from anycell.image import Region, resample
+from anycell.looks import Look, Looks
 
-__all__ = ["OCTAVES", "ZoomPlan", "find_zoom"]
+__all__ = ["Glance", "Zone", "ZoomPlan", "best_zoom", "find_zoom", "half_octave", "score_of"]
 
 OCTAVES = (-2, -1, 0, 1)
+STEPS = (-6, 2)
+"""Half octaves: zooms are 1/8 .. 2."""
 WINDOW = 256
 WINDOWS = 4
-GLANCE = 512
+ENOUGH = 25
+"""Whole cells from which no further window is looked at."""
+WHOLE = 512 * 512
+"""Images of up to this many network pixels are looked at as a whole."""
+FIRST_GLANCE, LAST_GLANCE = (192, 512), 1024
+"""Longest side of the whole image, network pixels, at the first glance, least and most, and
+at the last."""
+VISIBLE = 5.0
+"""Cells of a smaller diameter, network pixels, are not to be trusted."""
+WANTED = 0.8
+"""The diameter first tried, in typical ones: smaller zooms cost less."""
+CLEAR = 1.25
+"""A score, at most 2, from which a better one hardly gives more cells."""
+FAIR = 1.1
+"""A score below which the best zoom nearby may not be the best of all."""
+UNSURE = 0.15
+"""A glance of a lower confidence says nothing about the size of the cells."""
+SMALL = 0.85
+"""Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
+FALLING = 0.8
+"""A larger octave is not tried when the last one scored below this share of the best."""
+BEST = "the cells found are about the surest at this zoom"
 SLACK = 0.05
 """Share of the best score that is given up for a smaller zoom."""
 SIZE_PREFERENCE = 0.1
 """Score lost per octave between the median diameter found and the typical one."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A region of an image that is looked at in one way.
+
+    Attributes
+    ----------
+    region : in pixels of the image.
+    zoom : network pixels per pixel of the image; None where nothing is looked at.
+    reason : why, in words.
+    """
+
+    region: Region
+    zoom: float | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -43,129 +87,233 @@ class ZoomPlan:
 
     Attributes
     ----------
-    zoom : network pixels per pixel of the image.
+    zoom : network pixels per pixel of the image, for all that no zone says otherwise of.
     tried : pairs of zoom and score, in order of zoom; empty when nothing was tried.
     reason : why this zoom, in words.
+    zones : regions that tile the image; empty when all of it has the one zoom.
     """
 
     zoom: float
     tried: tuple[tuple[float, float], ...]
     reason: str
+    zones: tuple[Zone, ...] = ()
+
+    def entry(self) -> dict[str, Any]:
+        """The plan as plain values for JSON: regions are y0, x0, y1, x1."""
+        zones = [
+            {"region": astuple(v.region), "zoom": _short(v.zoom), "reason": v.reason}
+            for v in self.zones
+        ]
+        tried = [[_short(zoom), score] for zoom, score in self.tried]
+        skipped = round(self.skipped, 4)
+        return {"reason": self.reason, "tried": tried, "skipped": skipped, "zones": zones}
+
+    @property
+    def skipped(self) -> float:
+        """Share of the image that is not looked at."""
+        areas = [(v.region.shape[0] * v.region.shape[1], v.zoom is None) for v in self.zones]
+        return sum(a for a, skip in areas if skip) / max(1, sum(a for a, _ in areas))
 
 
-def find_zoom(
-    image: Image,
-    overview: NDArray[np.float32],
-    normalization: Normalization,
-    predictor: Predictor,
-) -> ZoomPlan:
+@dataclass(frozen=True)
+class Glance:
+    """The whole image, small, as the network sees it.
+
+    Attributes
+    ----------
+    look : at the whole image.
+    zoom : network pixels per pixel of the image, rows and columns.
+    diameter : of the median cell, network pixels; 0 when there are none.
+    sure : mean confidence of those cells.
+    """
+
+    look: Look
+    zoom: tuple[float, float]
+    diameter: float
+    sure: float
+
+    @property
+    def visible(self) -> bool:
+        """Whether there are cells, and large enough."""
+        return self.diameter >= VISIBLE
+
+
+def find_zoom(looks: Looks, overview: NDArray[np.float32]) -> tuple[ZoomPlan, Glance | None]:
     """Find the zoom at which a predictor does best on an image.
 
     Parameters
     ----------
+    looks : at the image; the predictor must have a diameter.
     overview : of the image, normalized, 3 x h x w.
-    normalization : of the image, for the windows.
-    predictor : one whose ``diameter`` is None gets a zoom of 1 without any trial.
+
+    Returns
+    -------
+    the plan, and the last glance at the whole image; None where none was needed.
     """
-    if predictor.diameter is None:
-        return ZoomPlan(1.0, (), "the method has no scale of its own")
-    trial = _Trial(image, normalization, predictor, _places(image, overview, predictor))
-    scores = {2.0**k: trial.score(2.0**k) for k in OCTAVES}
-    best = _best(scores)
-    for near in (best / np.sqrt(2.0), best * np.sqrt(2.0)):
-        scores[float(near)] = trial.score(float(near))
-    tried = tuple(sorted((zoom, round(score, 4)) for zoom, score in scores.items()))
+    if looks.predictor.diameter is None:
+        return ZoomPlan(1.0, (), "the method has no scale of its own"), None
+    glance = _glance_at(looks, overview)
+    trial = _Trial(looks, _places(glance), {}, {})
+    found = _followed(trial, glance) or _searched(trial)
+    return ZoomPlan(found[0], trial.tried, found[1]), glance
+
+
+def _glance_at(looks: Looks, overview: NDArray[np.float32]) -> Glance:
+    """Look at the whole image, small, and less small until cells are visible."""
+    typical = float(looks.predictor.diameter or 1.0)
+    _, height, width = looks.image.shape
+    longest = max(height, width)
+    side = min(max(FIRST_GLANCE[0], longest // 4), FIRST_GLANCE[1], -(-longest // 2))
+    while True:
+        shrink = min(1.0, side / max(overview.shape[1:]))
+        rows, columns = (max(1, round(v * shrink)) for v in overview.shape[1:])
+        small = overview if shrink == 1.0 else resample(overview, (rows, columns))
+        look = looks.look(small)
+        sure, area = look.cells()
+        good = sure >= 0.5 * sure.max(initial=0.0)
+        diameter = float(np.median(_diameters(area[good]))) if good.any() else 0.0
+        mean = float(sure[good].mean()) if good.any() else 0.0
+        glance = Glance(look, (rows / height, columns / width), diameter, mean)
+        done = shrink == 1.0 or 2 * side > LAST_GLANCE
+        if done or VISIBLE * typical / 24.0 <= diameter:
+            return glance
+        side *= 2
+
+
+def _short(zoom: float | None) -> float | None:
+    return None if zoom is None else round(zoom, 4)
+
+
+def half_octave(zoom: float) -> float:
+    """The nearest of the zooms 1/8 .. 2 in half octaves, as tiles can share it."""
+    step = int(np.clip(np.rint(2.0 * np.log2(zoom)), *STEPS))
+    return float(exact_zoom(2.0 ** (step / 2)))
+
+
+def _followed(trial: _Trial, glance: Glance) -> tuple[float, str] | None:
+    """Go from the zoom that a glance asks for to the nearest that is clear, or the best."""
+    typical = float(trial.looks.predictor.diameter or 1.0)
+    if not glance.visible or glance.sure < UNSURE:
+        return None
+    zoom = half_octave(WANTED * typical * glance.zoom[0] / glance.diameter)
+    scores = {zoom: trial.score(zoom, whole=True)}
+    while max(scores.values()) < CLEAR and (len(scores) < 2 or max(scores.values()) >= FAIR):
+        lowest, highest = min(scores), max(scores)
+        best = max(scores, key=lambda zoom: scores[zoom])
+        lower, upper = half_octave(lowest / 2**0.5), half_octave(highest * 2**0.5)
+        if best == highest and upper > highest and trial.sizes[highest] < SMALL * typical:
+            scores[upper] = trial.score(upper)
+        elif best_zoom(scores) == lowest and lower < lowest:
+            scores[lower] = trial.score(lower)
+        else:
+            break
+    clear = [zoom for zoom, score in scores.items() if score >= CLEAR]
+    if clear:
+        return min(clear), "the cells found are sure and of a good size"
+    return (best_zoom(scores), BEST) if max(scores.values()) >= FAIR else None
+
+
+def _searched(trial: _Trial) -> tuple[float, str]:
+    """The best of all zooms, or the smallest nearly as good."""
+    scores: dict[float, float] = {}
+    for octave in OCTAVES:
+        zoom = half_octave(2.0**octave)
+        scores[zoom] = trial.score(zoom)
+        if 0.0 < scores[zoom] < FALLING * max(scores.values()):
+            break
+    best = best_zoom(scores)
+    lower, upper = half_octave(best / 2**0.5), half_octave(best * 2**0.5)
+    scores[lower] = trial.score(lower)
+    if scores[lower] < (1.0 - SLACK) * max(scores.values()):
+        scores[upper] = trial.score(upper)
     if max(scores.values()) == 0.0:
-        return ZoomPlan(1.0, tried, "no cells were found at any zoom")
-    return ZoomPlan(_best(scores), tried, "the cells found are about the surest at this zoom")
+        return 1.0, "no cells were found at any zoom"
+    return best_zoom(scores), BEST
 
 
-def _best(scores: dict[float, float]) -> float:
+def best_zoom(scores: dict[float, float]) -> float:
     """The smallest zoom, which costs least, among those nearly as good as the best."""
     enough = (1.0 - SLACK) * max(scores.values())
     return min(zoom for zoom, score in scores.items() if score >= enough)
 
 
+def score_of(found: list[Look], typical: float) -> float:
+    """Mean confidence of the cells, by cell and by area, less the size preference; 0 .. 2."""
+    cells = [look.cells() for look in found]
+    sure = np.concatenate([confidence for confidence, _ in cells])
+    area = np.concatenate([size for _, size in cells])
+    if not len(area):
+        return 0.0
+    off = abs(np.log2(float(np.median(_diameters(area))) / typical))
+    by_area = float((sure * area).sum() / area.sum())
+    return float(max(1e-6, float(sure.mean()) + by_area - SIZE_PREFERENCE * off))
+
+
 @dataclass(frozen=True)
 class _Trial:
-    """Windows of an image that are segmented at one zoom after the other."""
+    """Windows of an image that are looked at in one zoom after the other."""
 
-    image: Image
-    normalization: Normalization
-    predictor: Predictor
+    looks: Looks
     places: tuple[tuple[int, int], ...]
+    scores: dict[float, float]
+    sizes: dict[float, float]
 
-    def score(self, zoom: float) -> float:
-        """Mean confidence of the cells, by cell and by area, less the size preference."""
-        regions = sorted({self._window(place, zoom) for place in self.places})
-        tiles = np.stack([self._tile(region, zoom) for region in regions])
-        representation = self.predictor.representation
-        sure: list[NDArray[np.float32]] = []
-        size: list[NDArray[np.int64]] = []
-        for outputs in self.predictor.outputs(tiles):
-            labels = representation.decode(outputs, (tiles.shape[2], tiles.shape[3]))
-            whole = _whole(labels)
-            sure.append(representation.confidence(outputs, labels)[whole])
-            size.append(areas(labels)[1:][whole])
-        confidence, area = np.concatenate(sure), np.concatenate(size)
-        if not len(area):
-            return 0.0
-        typical = float(self.predictor.diameter or 1.0)
-        diameter = float(np.median(np.sqrt(area * (4.0 / np.pi))))
-        by_area = float((confidence * area).sum() / area.sum())
-        off = abs(np.log2(diameter / typical))
-        return float(max(1e-6, float(confidence.mean()) + by_area - SIZE_PREFERENCE * off))
+    @property
+    def tried(self) -> tuple[tuple[float, float], ...]:
+        """Pairs of zoom and score, in order of zoom."""
+        return tuple(sorted((zoom, round(score, 4)) for zoom, score in self.scores.items()))
+
+    def score(self, zoom: float, *, whole: bool = False) -> float:
+        """The score of the image at a zoom; the whole of it when it is small enough."""
+        if zoom not in self.scores:
+            found = self._found(zoom, whole)
+            area = np.concatenate([look.cells()[1] for look in found])
+            self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
+            self.scores[zoom] = score_of(found, float(self.looks.predictor.diameter or 1.0))
+        return self.scores[zoom]
+
+    def _found(self, zoom: float, whole: bool) -> list[Look]:
+        _, height, width = self.looks.image.shape
+        share = exact_zoom(zoom)
+        if whole and height * width * zoom**2 <= WHOLE:
+            return [self.looks.at(Region(0, 0, height, width), share)]
+        found: list[Look] = []
+        cells = 0
+        for region in dict.fromkeys(self._window(place, zoom) for place in self.places):
+            found.append(self.looks.at(region, share))
+            cells += len(found[-1].cells()[0])
+            if cells >= ENOUGH:
+                break
+        return found
 
     def _window(self, place: tuple[int, int], zoom: float) -> Region:
         """The window around a place, shifted into the image; the image if that is smaller."""
-        _, height, width = self.image.shape
+        _, height, width = self.looks.image.shape
         side = round(WINDOW / zoom)
         y0 = int(np.clip(place[0] - side // 2, 0, max(0, height - side)))
         x0 = int(np.clip(place[1] - side // 2, 0, max(0, width - side)))
         return Region(y0, x0, y0 + side, x0 + side).clip(height, width)
 
-    def _tile(self, region: Region, zoom: float) -> NDArray[np.float32]:
-        pixels = self.image.read(region, zoom)
-        planes = to_model_channels(self.normalization.apply(pixels))
-        return _padded(planes, self.predictor.multiple)
 
-
-def _whole(labels: Labels) -> NDArray[np.bool_]:
-    """Which cells 1..n do not touch the window's edge; all of them if every one does."""
-    whole = np.ones(int(labels.max(initial=0)), dtype=bool)
-    whole[edge_labels(labels) - 1] = False
-    return whole if whole.any() else np.ones_like(whole)
-
-
-def _padded(planes: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
-    """Mirror the lower and right edge until the sides are multiples."""
-    down, right = (-side % multiple for side in planes.shape[1:])
-    return np.pad(planes, ((0, 0), (0, down), (0, right)), mode="symmetric")
-
-
-def _places(
-    image: Image, overview: NDArray[np.float32], predictor: Predictor
-) -> tuple[tuple[int, int], ...]:
-    """Where a glance at the whole image finds the most cells: (y, x) of up to four places."""
+def _places(glance: Glance) -> tuple[tuple[int, int], ...]:
+    """Where the glance shows the most cells: (y, x) of up to four places in the image."""
     from scipy.ndimage import uniform_filter
 
-    _, height, width = image.shape
-    shrink = min(1.0, GLANCE / max(overview.shape[1:]))
-    small = tuple(max(1, round(side * shrink)) for side in overview.shape[1:])
-    planes = resample(overview, (small[0], small[1]))
-    padded = _padded(planes, predictor.multiple)
-    outputs = predictor.outputs(padded[None])[0]
-    found = predictor.representation.decode(outputs, (padded.shape[1], padded.shape[2]))
-    share = (found[: small[0], : small[1]] > 0).astype(np.float32)
-    step = height / small[0]
-    side = max(3, min(round(WINDOW / step), *small))
+    shown = glance.look.shown
+    share = (shown > 0).astype(np.float32)
+    side = max(3, min(round(WINDOW * glance.zoom[0]), *shown.shape))
     crowd = uniform_filter(share, side, mode="constant") + 1e-6
     places = []
     for _ in range(WINDOWS):
         y, x = np.unravel_index(int(crowd.argmax()), crowd.shape)
-        places.append((int((y + 0.5) * step), int((x + 0.5) * width / small[1])))
+        places.append((int((y + 0.5) / glance.zoom[0]), int((x + 0.5) / glance.zoom[1])))
         half = max(1, side // 2)
         crowd[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1] = 0.0
         if not crowd.any():
             break
     return tuple(places)
+
+
+def _diameters(area: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Diameters of the disks of these areas."""
+    return np.sqrt(area * (4.0 / np.pi))

@@ -23,11 +23,12 @@ from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
-from anycell.road import Asked, Road, prepare
+from anycell.road import Asked, Road, Stopwatch, cores_for, first_look, prepare
 from anycell.scale import ZoomPlan
 from anycell.seams import ArraySink, Canvas
+from anycell.zones import find_plan
 
-__all__ = ["Segmentation", "claimed", "segment"]
+__all__ = ["Segmentation", "claimed", "plan_zoom", "segment"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Segmentation:
     model: str
     hash: str
     cores: tuple[Region, ...]
+
+
+def plan_zoom(
+    image: Image | Pixels, model: Predictor | None = None, *, core: int | None = None
+) -> ZoomPlan:
+    """Find the zooms that :func:`segment` would use, and what it would skip.
+
+    Raises
+    ------
+    InputError : an array that is no image, or more than three channels.
+    """
+    image, model = _given(image, model)
+    looks, planes, _ = first_look(image, model, Stopwatch())
+    return find_plan(looks, planes, cores_for(core))
 
 
 def segment(
@@ -96,12 +111,7 @@ def segment(
     InputError : an array that is no image, or more than three channels.
     SettingError : core or zoom out of range, or both a zoom and tiles.
     """
-    if not isinstance(image, Image):
-        image = Image.from_array(image)
-    if model is None:
-        from anycell.model import default_model
-
-        model = default_model()
+    image, model = _given(image, model)
     began = perf_counter()
     road = prepare(image, model, Asked(core, zoom, tiles, min_confidence))
     labels, confidence = claimed(road, workers, progress)
@@ -117,6 +127,17 @@ def segment(
         hash=model.hash,
         cores=tuple(tile.core for tile in road.tiles),
     )
+
+
+def _given(image: Image | Pixels, model: Predictor | None) -> tuple[Image, Predictor]:
+    """Make an array an image, and load the default model where none is given."""
+    if not isinstance(image, Image):
+        image = Image.from_array(image)
+    if model is None:
+        from anycell.model import default_model
+
+        model = default_model()
+    return image, model
 
 
 def claimed(

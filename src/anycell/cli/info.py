@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anycell.cli.screen import Json, show_json
+from anycell.errors import SettingError
 
 if TYPE_CHECKING:
     from anycell.image import Image
+    from anycell.scale import ZoomPlan
 
 __all__ = ["Info"]
 
 
 @dataclass(frozen=True)
 class Info:
-    """Say what an image file holds: size, channels, pixel size, levels."""
+    """Say what an image file holds: size, channels, pixel size, levels; and how it is zoomed."""
 
     file: Annotated[Path, typer.Argument(help="An image file.")]
     channels: Annotated[
@@ -27,6 +29,12 @@ class Info:
     axes: Annotated[str | None, typer.Option(help="What the axes of the file mean, as in CYX.")] = (
         None
     )
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Also find the zooms that segment would use.")
+    ] = False
+    model: Annotated[
+        str | None, typer.Option(help="The model to find them for; by default the one inside.")
+    ] = None
     json: Json = False
 
     def run(self) -> int:
@@ -35,8 +43,10 @@ class Info:
 
         image = open_image(self.file, channels=self.channels, axes=self.axes)
         facts = _facts(image)
+        plan = self._plan(image)
         if self.json:
-            show_json({"file": self.file, **facts})
+            found = {"plan": {"zoom": plan.zoom, **plan.entry()}} if plan else {}
+            show_json({"file": self.file, **facts, **found})
             return 0
         print(self.file)
         levels = " · ".join(f"{rows:,} x {columns:,}" for rows, columns in facts["levels"])
@@ -46,7 +56,33 @@ class Info:
         print(f"  samples     {image.dtype}")
         print(f"  pixel size  {f'{size:g} um' if size else 'the file does not say'}")
         print(f"  levels      {levels}")
+        if plan is not None:
+            _show_plan(plan)
         return 0
+
+    def _plan(self, image: Image) -> ZoomPlan | None:
+        """The plan, if it is asked for."""
+        if not self.plan:
+            if self.model is not None:
+                raise SettingError("a model without --plan", expected="both, or none of them")
+            return None
+        from anycell.model import DEFAULT, load_model
+        from anycell.segment import plan_zoom
+
+        return plan_zoom(image, load_model(self.model or DEFAULT))
+
+
+def _show_plan(plan: ZoomPlan) -> None:
+    """Print the zoom of the whole, then one line per zone."""
+    print(f"  zoom        {plan.zoom:.3g}: {plan.reason}")
+    tried = ", ".join(f"{zoom:.3g}: {score:.2f}" for zoom, score in plan.tried)
+    print(f"  tried       {tried or 'nothing'}")
+    if plan.zones:
+        print(f"  zones       {len(plan.zones)}, {plan.skipped:.0%} of the image skipped")
+    for zone in plan.zones:
+        y0, x0, y1, x1 = astuple(zone.region)
+        how = "skipped" if zone.zoom is None else f"{zone.zoom:.3g}"
+        print(f"    rows {y0}..{y1}, columns {x0}..{x1}: {how} ({zone.reason})")
 
 
 def _facts(image: Image) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""Looks: windows of an image as a predictor sees them, none of them twice.
+
+Finding the zoom looks at windows of the image at several zooms.  A small image is one
+window, and the zoom that is chosen has then been looked at already: its tile is
+recognized by its pixels, so that the result is the one that it would have been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anycell.image import Image, Region
+from anycell.labels import Labels, areas, edge_labels
+from anycell.normalize import Normalization, to_model_channels
+from anycell.predictor import Predictor
+from anycell.representations import Fields
+
+__all__ = ["Look", "Looks"]
+
+LARGEST = 640 * 640
+"""Tiles of more network pixels than this are not remembered."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a predictor makes of one tile.
+
+    Attributes
+    ----------
+    labels : rows x columns of the tile.
+    sure : the representation's confidence, one value per cell 1..n.
+    inside : rows and columns that are image; the rest is mirrored.
+    seconds : that the network and the decoder took.
+    """
+
+    labels: Labels
+    sure: NDArray[np.float32]
+    inside: tuple[int, int]
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def shown(self) -> Labels:
+        """The labels without what is mirrored."""
+        return self.labels[: self.inside[0], : self.inside[1]]
+
+    def cells(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Confidence and area, network pixels, of each cell that no edge cuts.
+
+        Where every cell is cut, all are given.
+        """
+        size = np.zeros(len(self.sure))
+        found = areas(self.shown)[1:]
+        size[: len(found)] = found
+        whole = size > 0
+        whole[edge_labels(self.shown) - 1] = False
+        kept = whole if whole.any() else size > 0
+        return self.sure[kept], size[kept]
+
+
+class Looks:
+    """The looks at one image.
+
+    Parameters
+    ----------
+    normalization : of the image.
+    predictor : it has looked at the image already.
+    """
+
+    def __init__(self, image: Image, normalization: Normalization, predictor: Predictor) -> None:
+        self.image = image
+        self.normalization = normalization
+        self.predictor = predictor
+        self._seen: dict[bytes, Look] = {}
+
+    def at(self, region: Region, zoom: Fraction) -> Look:
+        """Look at a region of the image at a zoom."""
+        return self.look(self.planes(region, zoom))
+
+    def planes(self, region: Region, zoom: Fraction) -> NDArray[np.float32]:
+        """Read a region at a zoom and normalize it: 3 x h x w."""
+        pixels = self.image.read(region, float(zoom))
+        return to_model_channels(self.normalization.apply(pixels))
+
+    def look(self, planes: NDArray[np.float32]) -> Look:
+        """Look at normalized planes, 3 x h x w, mirrored to the sides of a tile."""
+        _, height, width = planes.shape
+        down, right = (-side % self.predictor.multiple for side in (height, width))
+        tile = np.pad(planes, ((0, 0), (0, down), (0, right)), mode="symmetric")
+        key = _key(tile)
+        if key not in self._seen:
+            began = perf_counter()
+            outputs = self.predictor.outputs(tile[None])[0]
+            given = perf_counter()
+            look = self.decoded(outputs, tile.shape[1:], (height, width))
+            seconds = (given - began, perf_counter() - given)
+            self._seen[key] = replace(look, seconds=seconds)
+        return self._seen[key]
+
+    def decoded(self, outputs: Fields, shape: tuple[int, ...], inside: tuple[int, int]) -> Look:
+        """Decode the outputs of a tile of ``shape``."""
+        representation = self.predictor.representation
+        labels = representation.decode(outputs, (shape[0], shape[1]))
+        return Look(labels, representation.confidence(outputs, labels), inside)
+
+    def known(self, tile: NDArray[np.float32]) -> Look | None:
+        """The look at a tile, 3 x H x W, if there has been one."""
+        if not self._seen or tile.shape[1] * tile.shape[2] > LARGEST:
+            return None
+        return self._seen.get(_key(tile))
+
+
+def _key(tile: NDArray[np.float32]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(tile).data, digest_size=16).digest()
