@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ from report_results import BENCHES, COMPARISONS, command_of, read_kept, read_sma
 from report_results import unfinished as not_finished
 
 from anycell.compare import Entry, Interval, Standing, resample_means
-from anycell.methods import METHODS
+from anycell.methods import METHODS, Recipe
 from anycell.networks import NETWORKS, network
 from anycell.report.findings import Findings
 from anycell.report.made import overview
@@ -312,7 +312,11 @@ def method_card(kept: Kept, name: str) -> str:
     ]
     if made.network:
         rows[2][1] += f", `{source(NETWORKS[made.network])}`"
+        rows[2][1] += "" if made.learning == "supervised" else ", `src/anycell/lessons.py`"
         rows.append(["network, learning", f"{made.network}, {made.learning}"])
+        mine, usual = asdict(made.recipe), asdict(Recipe())
+        changes = ", ".join(f"{k} {v}" for k, v in mine.items() if v != usual[k]) or "nothing"
+        rows.append(["recipe", f"rate {made.recipe.rate:g}; unlike the usual one: {changes}"])
     rows.append(["cost of decoding", decode_cost(kept, made.representation)])
     own = [
         (where, found, one)
