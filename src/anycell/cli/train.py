@@ -94,8 +94,12 @@ class Train:
         if self.json:
             show_json(asdict(found))
         elif not self.quiet:
-            print(f"step {found.step} of {found.steps}, best F1@0.5 {found.best:.4f}")
-            print(f"-> {found.folder}; anycell segment --model {found.folder} uses it")
+            print(f"step {found.step} of {found.steps}")
+            if found.best >= 0.0:
+                print(f"best F1@0.5 {found.best:.4f}")
+                print(f"-> {found.folder}; anycell segment --model {found.folder} uses it")
+            else:
+                print("not validated yet: there is no model; the same command goes on")
         return 0
 
     def _recipe(self) -> Recipe:
