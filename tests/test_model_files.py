@@ -167,7 +167,7 @@ def test_what_run_json_notes_of_a_model(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 @pytest.mark.parametrize("precision", precisions(read_about(model_folder(DEFAULT))))
 def test_runtimes_agree(precision: str) -> None:
-    """Outputs within the tolerance of the check, and the same cells."""
+    """Outputs within the tolerance of the check; the same cells, nearly so in int8."""
     from anycell.matching import Rules
     from anycell.scores import score_pair
     from anycell.segment import segment
@@ -179,7 +179,7 @@ def test_runtimes_agree(precision: str) -> None:
         found = [segment(image, model, zoom=1.0).labels for model in models]
         assert found[0].max() > 5
         score = score_pair(found[1], found[0], Rules(iou=(0.5,), ignore_border=0))[0]
-        assert score.values.f1 >= 0.99
+        assert score.values.f1 >= (0.99 if precision == "fp32" else 0.95)
     tiles = np.random.default_rng(0).uniform(0, 1, (2, 3, 96, 128)).astype(np.float32)
     one, other = (model.outputs(tiles) for model in models)
     allowed = 0.002 if precision == "fp32" else 0.1
