@@ -39,5 +39,5 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.made pyproject.toml constraints.txt
-	$(PIP) install -e '.[train,test,dev]'
+	$(PIP) install -e '.[train,test,dev,cluster]'
 	@touch $@ $(VENV)/.installed
