@@ -36,7 +36,9 @@ class Blind(Classic):
     def look(self, overview: NDArray[np.float32]) -> Blind:
         return self
 
-    def outputs(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         return np.full((len(tiles), 1, *tiles.shape[2:]), -LOGIT, dtype=np.float32)
 
 

@@ -46,6 +46,7 @@ class Seer:
     hash = "0" * 16
     halo = 32
     multiple = 32
+    style_size = 0
     min_confidence = 0.0
     confidence_map = RAW
 
@@ -57,7 +58,12 @@ class Seer:
         del count
         return (self,)
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros((len(tiles), 0), dtype=np.float32)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         self.seen.append(tiles.shape)
         self.pixels.append(tiles.tobytes())
         return tiles[:, :1]
@@ -172,4 +178,4 @@ def test_zooms_are_half_octaves_within_what_is_sensible() -> None:
     assert [half_octave(z) for z in (1e-9, 0.11, 1.0, 1.1, 2.2, 50.0)] == [
         0.125, 0.125, 1.0, 1.0, 2.0, 2.0,
     ]  # fmt: skip
-    assert half_octave(1.3) == 17 / 12
+    assert half_octave(1.3) == 64 / 45

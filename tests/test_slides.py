@@ -35,11 +35,13 @@ class Counted(Truth):
     seen: list[int]
     most: int
 
-    def outputs(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         if len(self.seen) >= self.most:
             raise InputError("the power went out")
         self.seen.append(1)
-        return super().outputs(tiles)
+        return super().outputs(tiles, style)
 
 
 def counted(most: int = 10_000) -> tuple[Image, Counted]:

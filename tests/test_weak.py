@@ -161,7 +161,7 @@ def test_averaging_over_turns_leaves_a_perfect_predictor_alone(name: str) -> Non
     rep = representation(name)
 
     class Perfect(Truth):
-        def outputs(self, tiles: np.ndarray) -> Fields:
+        def outputs(self, tiles: np.ndarray, style: np.ndarray | None = None) -> Fields:
             numbers = tiles[:, 0].round().astype(np.int32)
             return np.stack([rep.encode(n)[: rep.channels] for n in numbers])
 
@@ -194,7 +194,7 @@ def test_belief_falls_with_parity_and_with_the_margin() -> None:
 class Doubtful(Truth):
     """Knows the bright pieces, but in other views than the plain one only the larger half."""
 
-    def outputs(self, tiles: np.ndarray) -> Fields:
+    def outputs(self, tiles: np.ndarray, style: np.ndarray | None = None) -> Fields:
         from skimage.measure import label
 
         found = []

@@ -69,6 +69,7 @@ class Truth:
 
     name = "truth"
     hash = "0" * 16
+    style_size = 0
     confidence_map = RAW
 
     def look(self, overview: NDArray[np.float32]) -> Truth:
@@ -78,7 +79,12 @@ class Truth:
     def split(self, count: int) -> tuple[Truth, ...]:
         return (self,) * count
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros((len(tiles), 0), dtype=np.float32)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         return np.stack([self._encoded(tile) for tile in tiles])
 
     def _encoded(self, tile: NDArray[np.float32]) -> Fields:

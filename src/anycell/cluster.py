@@ -13,13 +13,17 @@ of a single process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
 
 from anycell.errors import AnycellError, SettingError
 from anycell.files import Opening
@@ -50,11 +54,13 @@ class Job:
     predictor: Predictor
     normalization: Normalization
     min_confidence: float
+    styles: Mapping[Fraction, NDArray[np.float32]]
 
     def road(self) -> Road:
         """Open the image; the road has no tiles of its own."""
         image = self.opening.open()
-        return Road(image, self.predictor, (), self.normalization, self.min_confidence)
+        lines, limit = self.normalization, self.min_confidence
+        return Road(image, self.predictor, (), lines, limit, styles=self.styles)
 
 
 @contextmanager
@@ -107,7 +113,8 @@ def compute_on(
 
     def compute(road: Road, numbers: Sequence[int]) -> Generator[tuple[int, bytes]]:
         predictor = road.predictor.split(2)[0]  # one core: workers are many
-        job = Job(opening, predictor, road.normalization, road.min_confidence)
+        lines, limit = road.normalization, road.min_confidence
+        job = Job(opening, predictor, lines, limit, road.styles)
         name = f"anycell-{uuid4().hex}"
         _wait_for_workers(client)
         client.register_plugin(_plugin(job, name), name)

@@ -19,6 +19,7 @@ from anycell.model import FORMAT, load_model
 from anycell.networks import Network
 from anycell.networks.swift import fold
 from anycell.representations import Representation
+from anycell.runtimes import FIELDS, IMAGE, OWN, STYLE
 
 __all__ = ["LARGEST_RADIUS", "MIN_CONFIDENCE", "export_model"]
 
@@ -78,18 +79,25 @@ def _settings(part: object) -> dict[str, Any]:
 
 def _onnx(module: nn.Module, multiple: int) -> bytes:
     """Export with any number of tiles of any sides that are a multiple of ``multiple``."""
+    inputs = [torch.zeros(2, 3, 4 * multiple, 5 * multiple)]
+    if style := getattr(module, "style_size", 0):
+        inputs.append(torch.full((2, style), torch.nan))
+    names = len(inputs)
     # The exporter warns of functions of torch's own and of torchvision's absence.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     tiles, rows, columns = (torch.export.Dim(name) for name in ("tiles", "rows", "columns"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+        warnings.filterwarnings("ignore", ".*axis name: tiles.*", UserWarning)  # that of both
         program = torch.onnx.export(
             module,
-            (torch.zeros(2, 3, 4 * multiple, 5 * multiple),),
+            tuple(inputs),
             dynamo=True,
-            input_names=["image"],
-            output_names=["fields"],
-            dynamic_shapes=({0: tiles, 2: multiple * rows, 3: multiple * columns},),
+            input_names=[IMAGE, STYLE][:names],
+            output_names=[FIELDS, OWN][:names],
+            dynamic_shapes=({0: tiles, 2: multiple * rows, 3: multiple * columns}, {0: tiles})[
+                :names
+            ],
             opset_version=18,
             verbose=False,
         )

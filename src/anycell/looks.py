@@ -90,8 +90,7 @@ class Looks:
     def look(self, planes: NDArray[np.float32]) -> Look:
         """Look at normalized planes, 3 x h x w, mirrored to the sides of a tile."""
         _, height, width = planes.shape
-        down, right = (-side % self.predictor.multiple for side in (height, width))
-        tile = np.pad(planes, ((0, 0), (0, down), (0, right)), mode="symmetric")
+        tile = self.tile(planes)
         key = _key(tile)
         if key not in self._seen:
             began = perf_counter()
@@ -101,6 +100,11 @@ class Looks:
             seconds = (given - began, perf_counter() - given)
             self._seen[key] = replace(look, seconds=seconds)
         return self._seen[key]
+
+    def tile(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mirror planes, 3 x h x w, to the sides of a tile."""
+        down, right = (-side % self.predictor.multiple for side in planes.shape[1:])
+        return np.pad(planes, ((0, 0), (0, down), (0, right)), mode="symmetric")
 
     def decoded(self, outputs: Fields, shape: tuple[int, ...], inside: tuple[int, int]) -> Look:
         """Decode the outputs of a tile of ``shape``."""

@@ -106,9 +106,20 @@ class Model:
         """Give ``count`` models that may be used side by side, each on one core."""
         return tuple(replace(self, runner=runner) for runner in self.runner.split(count))
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    @property
+    def style_size(self) -> int:
+        """Values in a style; 0 if the network has none."""
+        return self.runner.style_size
+
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the style of each of n x 3 x H x W normalized tiles."""
+        return self.runner.style(tiles)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Run the network: n x 3 x H x W normalized tiles to n x channels x h x w."""
-        return self.runner.run(tiles)
+        return self.runner.run(tiles, style)
 
 
 def bundled() -> tuple[str, ...]:

@@ -59,6 +59,10 @@ class Predictor(Protocol):
         """Cells of a lower confidence are more often wrong than right, 0 .. 1."""
 
     @property
+    def style_size(self) -> int:
+        """Values that a network sums a tile up in (``anycell.styles``); 0 when it does not."""
+
+    @property
     def confidence_map(self) -> ConfidenceMap:
         """Turns the representation's confidences into those to report, and to limit."""
 
@@ -76,8 +80,18 @@ class Predictor(Protocol):
         If there are several, each needs one core only.
         """
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network sums up about n x 3 x H x W normalized tiles: n x ``style_size``."""
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Predict n x 3 x H x W normalized tiles.
+
+        Parameters
+        ----------
+        style : of the image that the tiles belong to, ``style_size`` values; by default
+            each tile has its own.
 
         Returns
         -------
@@ -123,6 +137,7 @@ class Classic:
     diameter = None
     min_confidence = 0.0
     confidence_map = RAW
+    style_size = 0
 
     @property
     def hash(self) -> str:
@@ -148,8 +163,15 @@ class Classic:
         """Give itself: it keeps nothing between calls."""
         return (self,) * count
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sum nothing up: ``look`` has seen the whole image."""
+        return np.zeros((len(tiles), 0), dtype=np.float32)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Give the logit of the foreground: half of ``LOGIT`` at the cells' mean grey."""
+        del style
         if self.cut is None:
             raise ModelError(
                 "the classical method has not looked at the image", expected="look(overview) first"

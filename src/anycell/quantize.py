@@ -35,7 +35,7 @@ from anycell.files.damage import replacing
 from anycell.model import PRECISIONS, load_model, read_about, read_graph
 from anycell.predictor import Predictor
 from anycell.representations import Fields
-from anycell.runtimes import open_graph
+from anycell.runtimes import STYLE, given, open_graph
 from anycell.samples import Sample, find_samples
 from anycell.segment import segment
 
@@ -101,6 +101,7 @@ class _Recorder:
         self.name, self.hash, self.representation = model.name, model.hash, model.representation
         self.halo, self.multiple, self.diameter = model.halo, model.multiple, model.diameter
         self.min_confidence, self.confidence_map = model.min_confidence, model.confidence_map
+        self.style_size = model.style_size
         self._model = model
 
     def look(self, overview: NDArray[np.float32]) -> _Recorder:
@@ -113,10 +114,16 @@ class _Recorder:
         del count
         return (self,)
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the model's."""
+        return self._model.style(tiles)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Keep the tiles, and give the model's outputs."""
         self.tiles.extend(tiles)
-        return self._model.outputs(tiles)
+        return self._model.outputs(tiles, style)
 
 
 def network_crops(
@@ -196,7 +203,7 @@ def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantizat
         quantization.quantize_static(
             model,
             path,
-            _Reader(crops),
+            _Reader(crops, _style_size(model)),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=kept,
@@ -216,13 +223,20 @@ def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantizat
 class _Reader:
     """Crops, one after the other, as onnxruntime asks for them."""
 
-    def __init__(self, crops: Sequence[NDArray[np.float32]]) -> None:
+    def __init__(self, crops: Sequence[NDArray[np.float32]], style: int) -> None:
         self._rest = iter(crops)
+        self._style = style
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """Give the next crop, then None."""
         crop = next(self._rest, None)
-        return None if crop is None else {"image": crop}
+        return None if crop is None else given(crop, None, self._style)
+
+
+def _style_size(model: Any) -> int:
+    """Values in the style that a graph takes, 0 if it takes none."""
+    inputs = {value.name: value.type.tensor_type.shape for value in model.graph.input}
+    return int(inputs[STYLE].dim[1].dim_value) if STYLE in inputs else 0
 
 
 def prepared(graph: bytes, *, apart: bool) -> Any:

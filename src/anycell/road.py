@@ -38,6 +38,7 @@ from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_mod
 from anycell.predictor import Predictor
 from anycell.runs import cores
 from anycell.scale import ZoomPlan
+from anycell.styles import styles_of
 from anycell.zones import find_plan, tiles_of
 
 __all__ = [
@@ -116,6 +117,7 @@ class Road:
     plan : how the zoom was found; None when it was given.
     digest : of the overview's pixels; changes when the image does.
     looks : at the image, in search of the zoom; what they saw is not computed again.
+    styles : of the image, by zoom (``anycell.styles``); empty where each tile has its own.
     """
 
     image: Image
@@ -127,6 +129,7 @@ class Road:
     digest: str = ""
     watch: Stopwatch = field(default_factory=Stopwatch)
     looks: Looks | None = None
+    styles: Mapping[Fraction, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def zoom(self) -> float:
@@ -195,7 +198,7 @@ class Road:
         _, height, width = self.image.shape
         with self.watch.stage("read"):
             planes, inside = self._seen(tile)
-        known = None if self.looks is None else self.looks.known(planes)
+        known = None if self.looks is None or self.styles else self.looks.known(planes)
         if known is not None:
             self.watch.move("scale", {"network": known.seconds[0], "decode": known.seconds[1]})
             small, sure = known.labels, known.sure
@@ -216,7 +219,7 @@ class Road:
         predictor = free.get()
         try:
             with self.watch.stage("network"):
-                outputs = predictor.outputs(planes[None])[0]
+                outputs = predictor.outputs(planes[None], self.styles.get(tile.zoom))[0]
         finally:
             free.put(predictor)
         with self.watch.stage("decode"):
@@ -264,8 +267,11 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
     if not 0.0 <= limit <= 1.0:
         raise SettingError(f"min_confidence {limit:g}", expected="0 .. 1")
+    tiles = tuple(tiles)
+    with watch.stage("network"):
+        styles = styles_of(looks, tiles)
     lines = looks.normalization
-    return Road(image, predictor, tuple(tiles), lines, limit, plan, digest, watch, looks)
+    return Road(image, predictor, tiles, lines, limit, plan, digest, watch, looks, styles)
 
 
 def first_look(

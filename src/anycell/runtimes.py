@@ -24,9 +24,23 @@ from anycell.runs import cores
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["RUNTIMES", "Runner", "installed", "open_graph"]
+__all__ = [
+    "FIELDS",
+    "IMAGE",
+    "OWN",
+    "RUNTIMES",
+    "STYLE",
+    "Runner",
+    "given",
+    "installed",
+    "open_graph",
+]
 
 RUNTIMES = ("onnxruntime", "openvino")
+IMAGE, STYLE = "image", "style"
+FIELDS, OWN = "fields", "own_style"
+"""Names of a graph's inputs and outputs; only graphs of networks with a style have the second
+ones."""
 
 
 class Runner(Protocol):
@@ -39,8 +53,18 @@ class Runner(Protocol):
     def split(self, count: int) -> tuple[Runner, ...]:
         """Give up to ``count`` runners of the same graph; if several, each on one core."""
 
-    def run(self, tiles: NDArray[np.float32]) -> Fields:
-        """Compute n x 3 x H x W tiles; the result is the caller's own."""
+    @property
+    def style_size(self) -> int:
+        """Values in a style; 0 if the graph has none."""
+
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the style of each of n x 3 x H x W tiles."""
+
+    def run(self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None) -> Fields:
+        """Compute n x 3 x H x W tiles, each with its own style or all with the one given.
+
+        The result is the caller's own.
+        """
 
 
 def installed() -> tuple[str, ...]:
@@ -73,6 +97,28 @@ def open_graph(graph: bytes, runtime: str = "auto", threads: int = 0) -> Runner:
         )
     count = threads or cores()
     return OnnxRuntime.of(graph, count) if name == RUNTIMES[0] else OpenVino.of(graph, count)
+
+
+def given(
+    tiles: NDArray[np.float32], style: NDArray[np.float32] | None, size: int
+) -> dict[str, NDArray[np.float32]]:
+    """Give a graph its inputs by name.
+
+    Parameters
+    ----------
+    style : ``size`` values for all tiles; by default none is given, which the graph takes for
+        each tile's own.
+
+    Raises
+    ------
+    SettingError : a style of another size.
+    """
+    if not size and style is None:
+        return {IMAGE: tiles}
+    row = np.full(size, np.nan, dtype=np.float32) if style is None else style
+    if row.shape != (size,):
+        raise SettingError(f"a style of shape {row.shape}", expected=f"({size},)")
+    return {IMAGE: tiles, STYLE: np.tile(row, (len(tiles), 1))}
 
 
 @dataclass(frozen=True)
@@ -118,9 +164,21 @@ class OnnxRuntime:
     def _on_one_core(self) -> OnnxRuntime:
         return OnnxRuntime.of(self.graph, 1)
 
-    def run(self, tiles: NDArray[np.float32]) -> Fields:
+    @cached_property
+    def style_size(self) -> int:
+        """Values in a style."""
+        return next((int(v.shape[1]) for v in self.session.get_inputs() if v.name == STYLE), 0)
+
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute styles."""
+        if not self.style_size:
+            return np.zeros((len(tiles), 0), dtype=np.float32)
+        found: NDArray[np.float32] = self.session.run([OWN], given(tiles, None, self.style_size))[0]
+        return found
+
+    def run(self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None) -> Fields:
         """Compute tiles."""
-        found: Fields = self.session.run(None, {"image": tiles})[0]
+        found: Fields = self.session.run([FIELDS], given(tiles, style, self.style_size))[0]
         return found
 
 
@@ -163,7 +221,23 @@ class OpenVino:
         """Compile ``count`` times for one core each: a request is for one thread."""
         return tuple(OpenVino.of(self.graph, 1, self.precision) for _ in range(count))
 
-    def run(self, tiles: NDArray[np.float32]) -> Fields:
-        """Compute tiles."""
-        found: Fields = self.request.infer({"image": tiles}, share_inputs=True)[0]
+    @cached_property
+    def style_size(self) -> int:
+        """Values in a style."""
+        inputs = self.request.model_inputs
+        return next((int(v.partial_shape[1].get_length()) for v in inputs if STYLE in v.names), 0)
+
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute styles."""
+        if not self.style_size:
+            return np.zeros((len(tiles), 0), dtype=np.float32)
+        found: NDArray[np.float32] = self._infer(tiles, None)[1]
         return found
+
+    def run(self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None) -> Fields:
+        """Compute tiles."""
+        found: Fields = self._infer(tiles, style)[0]
+        return found
+
+    def _infer(self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None) -> Any:
+        return self.request.infer(given(tiles, style, self.style_size), share_inputs=True)

@@ -86,8 +86,8 @@ def check_seams(image: Image, model: Predictor, asked: Asked, side: int = SIDE) 
 
     core = core_at(zoom) if asked.core is None else asked.core
     own = tiles(core)
-    step = max(zoom.denominator, ceil(core / zoom) // 2)
-    step -= step % zoom.denominator
+    unit = Grid(rows, columns, core, model.halo, model.multiple, zoom).unit
+    step = max(unit, ceil(core / zoom) // 2 // unit * unit)
     tiled = _labels(part, own)
     whole = _labels(part, tiles(ceil(max(rows, columns) * zoom) + 1))
     shifted = _labels(part, [tile for tile in tiles(core, step) if 0 not in tile.core.shape])

@@ -20,6 +20,7 @@ from anycell.labels import Labels
 from anycell.networks import Network
 from anycell.networks.swift import fold
 from anycell.representations import Fields, Representation
+from anycell.runtimes import given
 from anycell.samples import Sample
 from anycell.scores import score_pair
 from anycell.segment import segment
@@ -74,6 +75,7 @@ class TorchPredictor:
         self.multiple = network.multiple
         self.diameter = diameter
         self.min_confidence = MIN_CONFIDENCE
+        self.style_size = int(getattr(module, "style_size", 0))
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
         """Look at the whole image, small; a network has nothing to learn from it."""
@@ -85,13 +87,30 @@ class TorchPredictor:
         del count
         return (self,)
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the style of each of n x 3 x H x W normalized tiles."""
+        return self._run(tiles, None)[1]
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Run the network on n x 3 x H x W normalized tiles."""
+        return self._run(tiles, style)[0]
+
+    def _run(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None
+    ) -> tuple[Fields, NDArray[np.float32]]:
         with torch.inference_mode():
-            images = torch.from_numpy(tiles).to(self.device)
-            images = images.contiguous(memory_format=torch.channels_last)
-            found: Fields = self.module(images).float().cpu().numpy()
-        return found
+            inputs = [
+                torch.from_numpy(v).to(self.device)
+                for v in given(tiles, style, self.style_size).values()
+            ]
+            images = inputs[0].contiguous(memory_format=torch.channels_last)
+            if not self.style_size:
+                none = np.zeros((len(tiles), 0), dtype=np.float32)
+                return self.module(images).float().cpu().numpy(), none
+            fields, own = self.module(images, inputs[1])
+            return fields.float().cpu().numpy(), own.float().cpu().numpy()
 
 
 def validate(predictor: TorchPredictor, check: Validation) -> dict[str, float]:

@@ -104,12 +104,23 @@ class Averaged:
         """Split the predictor."""
         return tuple(replace(self, predictor=one) for one in self.predictor.split(count))
 
-    def outputs(self, tiles: NDArray[np.float32]) -> Fields:
+    @property
+    def style_size(self) -> int:
+        """As the predictor's."""
+        return self.predictor.style_size
+
+    def style(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the predictor's."""
+        return self.predictor.style(tiles)
+
+    def outputs(
+        self, tiles: NDArray[np.float32], style: NDArray[np.float32] | None = None
+    ) -> Fields:
         """Predict tiles whose sides are multiples of ``multiple`` in every turn."""
         total: Fields | None = None
         for turn in self.turns:
             turned = np.ascontiguousarray(turn.plane(tiles))
-            found = self.predictor.outputs(turned)
+            found = self.predictor.outputs(turned, style)
             back = np.stack([self.representation.turn(f, turn.inverse) for f in found])
             total = back if total is None else total + back
         if total is None:

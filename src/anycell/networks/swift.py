@@ -9,7 +9,8 @@ r"""Swift: an encoder-decoder made for CPUs.
 A block is ReLU(x + BN(conv3x3(x))); for inference its shortcut and its norm fold into
 the kernel (after RepVGG, Ding et al. 2021), so that the exported graph is convolutions
 and ReLUs only.  The style token (global average of the deepest features) scales and
-shifts the decoder's features (FiLM, Perez et al. 2018).
+shifts the decoder's features (FiLM, Perez et al. 2018).  It may be given instead: the
+tiles of one image share one style (``anycell.styles``), as crops of it did in training.
 """
 
 from __future__ import annotations
@@ -107,15 +108,31 @@ class SwiftModule(nn.Module):
         self.outward = nn.Conv2d(plan.head, channels_out * (4 if stride == 1 else 1), 1)
         nn.init.normal_(self.outward.weight, std=0.02)
         self.stride = stride
+        self.style_size = widths[-1]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the fields of n x channels x H x W tiles, H and W multiples of 32."""
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Give the fields of n x channels x H x W tiles, H and W multiples of 32.
+
+        Parameters
+        ----------
+        style : n x ``style_size``; a tile has its own where it is not a number.  With it
+            the own style of each tile is given as well.
+        """
+        features = self._features(x)
+        own = features[-1].mean(dim=(2, 3))
+        if style is None:
+            return self._fields(features, own)
+        return self._fields(features, torch.where(torch.isnan(style), own, style)), own
+
+    def _features(self, x: Tensor) -> list[Tensor]:
         features = []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        deepest = features[-1].mean(dim=(2, 3))
-        scale, shift = self.style(deepest)[:, :, None, None].chunk(2, dim=1)
+        return features
+
+    def _fields(self, features: list[Tensor], style: Tensor) -> Tensor:
+        scale, shift = self.style(style)[:, :, None, None].chunk(2, dim=1)
         top: Tensor | None = None
         for k in range(len(self.laterals) - 1, -1, -1):
             side = self.laterals[k](features[k + 1])
