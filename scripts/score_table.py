@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from anycell.evaluate import Evaluation, evaluate
-from anycell.folders import FolderSettings, find_tasks, segment_files
+from anycell.folders import FolderSettings, segment_files
 from anycell.model import load_model
+from anycell.tasks import find_tasks
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 OPEN, CLOSE = "<!-- scores -->", "<!-- /scores -->"

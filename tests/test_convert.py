@@ -13,8 +13,8 @@ from anycell.cli import app
 from anycell.errors import InputError
 from anycell.evaluate import evaluate
 from anycell.files import read_labels, write_labels
-from anycell.folders import find_tasks
 from anycell.samples import find_samples
+from anycell.tasks import find_tasks
 from cells import CELLS
 from drawn import disks, draw
 from foreign import cellpose, coco, feature, geojson, masks, square

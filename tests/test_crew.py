@@ -14,9 +14,10 @@ from PIL import Image as Picture
 from anycell.crew import TooLargeError, side_by_side
 from anycell.errors import OutputError
 from anycell.files import open_image, read_labels
-from anycell.folders import FileResult, FolderSettings, Task, find_tasks, segment_files
+from anycell.folders import FileResult, FolderSettings, segment_files
 from anycell.model import load_model
 from anycell.segment import segment
+from anycell.tasks import Task, find_tasks
 from drawn import CENTRES, disks, draw
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from anycell.errors import InputError, OutputError
 from anycell.files import open_image
-from anycell.folders import FileResult, FolderSettings, Task, find_tasks, segment_files
+from anycell.folders import FileResult, FolderSettings, segment_files
 from anycell.image import Region
 from anycell.model import load_model
 from anycell.runs import Clock, write_run
+from anycell.tasks import Task, find_tasks
 from drawn import disks, draw, grouped
 
 

@@ -1,18 +1,10 @@
-"""Segments many files: what is where, what comes out, and which files failed.
-
-The folders of the output follow those of the input, without the level ``images``:
-
-    data/liver/images/a.png   ->  out/liver/a_label.tiff
-    data/liver/labels/a.png       (a folder called labels holds truth, not images)
-    data/blood/b.tif          ->  out/blood/b_label.tiff
-    a single file c.png       ->  out/c_label.tiff
-"""
+"""Segments many files: how, what came out of each, and which failed."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.crew import TooLargeError, side_by_side
-from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
+from anycell.errors import AnycellError, OutputError, SettingError, unknown_name
 from anycell.exports import draw_overlay, draw_sampled, export_paths, write_exports
-from anycell.files import Opening, find_images, label_path, read_labels, write_labels
-from anycell.files.cell_masks import MASKS, masked_image
+from anycell.files import Opening, read_labels, write_labels
 from anycell.image import Image, Region
 from anycell.labels import Labels
 from anycell.measure import measure
@@ -33,19 +24,14 @@ from anycell.model import identity
 from anycell.road import Asked, prepare
 from anycell.runs import RUN_FILE, Clock, cores, make_folder, write_run
 from anycell.scale import ZoomPlan
-from anycell.segment import segment
-from anycell.slides import FORMATS, PARTS, Compute, Going, Shard, Target, write_slide
+from anycell.segment import common_plan, segment
+from anycell.slides import FORMATS, Compute, Going, Shard, Target, write_slide
+from anycell.tasks import Task
 
 if TYPE_CHECKING:
     from anycell.predictor import Predictor
 
-__all__ = ["FileResult", "FolderSettings", "Task", "Watch", "find_tasks", "segment_files"]
-
-NOT_IMAGES = "labels"
-"""Folders of this name hold truth and are passed over."""
-
-LEFT_OUT = "images"
-"""This level of the input's folders is left out of the output's."""
+__all__ = ["FileResult", "FolderSettings", "Watch", "segment_files"]
 
 SLIDE_PIXELS = 25_000_000
 """Larger images are slides: their labels go to disk tile by tile, and can be resumed."""
@@ -64,6 +50,7 @@ class FolderSettings:
     region : only this part of the level, as an image of its own.
     zoom : network pixels per pixel of the file; None to find it for each image.
     diameter : of a typical cell, in pixels of the file; decides the zoom instead.
+    same_scale : one zoom for all files, found on some of them.
     min_confidence : cells below it are left out; None for the model's own limit.
     overlay : also write the outlines drawn over the image, as PNG.
     exports : further formats to write, as named in ``anycell.exports``.
@@ -80,6 +67,7 @@ class FolderSettings:
     region: Region | None = None
     zoom: float | None = None
     diameter: float | None = None
+    same_scale: bool = False
     min_confidence: float | None = None
     overlay: bool = False
     exports: tuple[str, ...] = ()
@@ -99,6 +87,11 @@ class FolderSettings:
         for name, value in (("zoom", self.zoom), ("diameter", self.diameter)):
             if value is not None and not 0 < value < float("inf"):
                 raise SettingError(f"{name} {value:g}", expected="a number above 0")
+            if value is not None and self.same_scale:
+                raise SettingError(
+                    f"a {name}, and the same scale for all files",
+                    expected=f"one of them: a {name} holds for all files anyway",
+                )
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise SettingError(f"least confidence {self.min_confidence:g}", expected="0 .. 1")
         if self.format is not None and self.format not in FORMATS:
@@ -133,26 +126,11 @@ class FolderSettings:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One image and where its results go."""
-
-    image: Path
-    labels: Path
-
-    @property
-    def name(self) -> str:
-        """What the results are called: the image's name up to its first dot."""
-        return self.labels.name.removesuffix("_label.tiff")
-
-    @property
-    def overlay(self) -> Path:
-        """Where the drawing goes: beside the labels."""
-        return self.labels.with_name(f"{self.name}_overlay.png")
-
-
-@dataclass(frozen=True)
 class FileResult:
-    """What became of one file; ``plan`` is None where a zoom or diameter was given."""
+    """What became of one file; ``plan`` is None where a zoom or diameter was given.
+
+    Where all files have one scale, each has the plan of all.
+    """
 
     image: Path
     labels: Path
@@ -187,62 +165,6 @@ class Watch(Protocol):
         """One file is dealt with."""
 
 
-def find_tasks(inputs: Sequence[Path], out: Path, *, recursive: bool = True) -> list[Task]:
-    """List the images among files and folders, and where each one's labels go.
-
-    Parameters
-    ----------
-    inputs : image files, and folders to look for images in.
-    out : the folder of the results; passed over when it lies inside an input.
-    recursive : look into the folders below each folder too.
-
-    Raises
-    ------
-    InputError : an input is not there, no image is found, or two images would write
-        the same file.
-    """
-    tasks: dict[Path, Task] = {}
-    for path in inputs:
-        if not path.exists():
-            raise InputError(f"{path} is not there", expected="an image file or a folder of images")
-        for image in _images(path, out, recursive):
-            folder = image.parent.relative_to(path) if image != path else Path()
-            below = folder.parent if folder.name == LEFT_OUT else folder
-            if folder.name == LEFT_OUT and masked_image(image.parent):
-                below = below.parent  # a folder of its own for one image
-            task = Task(image, label_path(out / below, image))
-            earlier = tasks.setdefault(task.labels, task)
-            if earlier.image.resolve() != image.resolve():
-                raise InputError(
-                    f"{earlier.image} and {image} would both write {task.labels}",
-                    expected="file names that differ before their first dot",
-                    hint="rename one of them, or segment them into different folders",
-                )
-    if not tasks:
-        raise InputError(
-            f"no image in {', '.join(map(str, inputs))}",
-            expected="PNG, JPEG, BMP, WebP, TIFF, SVS, NDPI or OME-Zarr images",
-            hint="" if recursive else "without --no-recursive, folders below are looked into too",
-        )
-    return list(tasks.values())
-
-
-def _images(path: Path, out: Path, recursive: bool) -> Iterator[Path]:
-    if path.is_file() or path.suffix == ".zarr":
-        yield path
-        return
-    images = find_images(path)
-    yield from images
-    if not recursive:
-        return
-    for folder in sorted(child for child in path.iterdir() if child.is_dir()):
-        masks = folder.name == MASKS and (path / LEFT_OUT).is_dir()
-        hidden = folder.name.startswith(".") or folder.name == NOT_IMAGES
-        hidden = hidden or folder.suffix == PARTS or masks
-        if not (hidden or folder in images or folder.resolve() == out.resolve()):
-            yield from _images(folder, out, recursive)
-
-
 def segment_files(
     tasks: Sequence[Task],
     out: Path,
@@ -268,8 +190,14 @@ def segment_files(
     clock = Clock()
     results: list[FileResult] = []
     named = identity(model)
+    plan, given = None, settings
+    if settings.same_scale:
+        plan = common_plan([settings.opening(task) for task in tasks], model)
+        given = replace(settings, zoom=plan.zoom, same_scale=False)
     try:
-        for result in _each(tasks, model, settings, watch, compute):
+        for found in _each(tasks, model, given, watch, compute):
+            shared = plan is not None and found.zoom is not None
+            result = replace(found, plan=plan) if shared else found
             results.append(result)
             if watch is not None:
                 watch.file(result)

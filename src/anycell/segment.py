@@ -10,7 +10,7 @@ same road in ``anycell.slides``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,6 +18,8 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.errors import AnycellError
+from anycell.files import Opening
 from anycell.grid import Tiles
 from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
@@ -28,7 +30,10 @@ from anycell.scale import ZoomPlan
 from anycell.seams import ArraySink, Canvas
 from anycell.zones import find_plan
 
-__all__ = ["Segmentation", "claimed", "plan_zoom", "segment"]
+__all__ = ["Segmentation", "claimed", "common_plan", "plan_zoom", "segment"]
+
+SAMPLED = 9
+"""Images with cells on which the zoom of many is found; their median is one of them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,37 @@ def plan_zoom(
     image, model = _given(image, model)
     looks, planes, _ = first_look(image, model, Stopwatch())
     return find_plan(looks, planes, cores_for(core))
+
+
+def common_plan(openings: Sequence[Opening], model: Predictor) -> ZoomPlan:
+    """Find one zoom for images that were all taken alike.
+
+    Some of them are looked at, spread evenly, until nine have shown cells; the zoom is
+    the median of what is found for them.  One that cannot be read is passed over here: it
+    fails when it is segmented.
+
+    Returns
+    -------
+    a plan of one zoom; the reason says which images it comes from.
+    """
+    if model.diameter is None:
+        return ZoomPlan(1.0, (), "the method has no scale of its own")
+    alone = model.split(2)[0]
+    step = max(1, len(openings) // SAMPLED)
+    zooms: dict[str, float] = {}
+    for opening in dict.fromkeys((*openings[::step], *openings)):
+        try:
+            plan = plan_zoom(opening.open(), alone)
+        except AnycellError:
+            continue
+        if any(score > 0 for _, score in plan.tried):
+            zooms[opening.path.name] = plan.zoom
+        if len(zooms) == SAMPLED:
+            break
+    if not zooms:
+        return ZoomPlan(1.0, (), "no cells were found in any of the images")
+    zoom = sorted(zooms.values())[(len(zooms) - 1) // 2]
+    return ZoomPlan(zoom, (), f"the same for all images, the median of {', '.join(zooms)}")
 
 
 def segment(

@@ -18,7 +18,8 @@ from anycell.errors import AnycellError
 from anycell.runs import plain
 
 if TYPE_CHECKING:
-    from anycell.folders import FileResult, Task
+    from anycell.folders import FileResult
+    from anycell.tasks import Task
 
 __all__ = [
     "FileProgress",

@@ -57,6 +57,12 @@ class Segment:
     diameter: Annotated[
         float | None, typer.Option(help="Typical cell diameter in pixels; decides the zoom.")
     ] = None
+    same_scale: Annotated[
+        bool,
+        typer.Option(
+            "--same-scale", help="All images were taken alike: find one zoom, on some of them."
+        ),
+    ] = False
     min_confidence: Annotated[
         float | None, typer.Option(help="Leave out cells below this, 0 to 1.")
     ] = None
@@ -112,10 +118,11 @@ class Segment:
     def segment(self) -> int:
         """Segment the images, and say what came out."""
         from anycell.exports import parse_formats
-        from anycell.folders import FolderSettings, find_tasks, segment_files
+        from anycell.folders import FolderSettings, segment_files
         from anycell.image import Region
         from anycell.model import DEFAULT, identity, load_model
         from anycell.slides import Shard
+        from anycell.tasks import find_tasks
 
         formats = () if self.export is None else parse_formats(self.export)
         settings = FolderSettings(
@@ -128,6 +135,7 @@ class Segment:
             axes=self.axes,
             zoom=self.zoom,
             diameter=self.diameter,
+            same_scale=self.same_scale,
             min_confidence=self.min_confidence,
             overlay=self.overlay,
             exports=tuple(name for name in formats if name != "labels"),
@@ -173,18 +181,20 @@ class Segment:
         self, results: list[FileResult], model: Predictor, settings: FolderSettings
     ) -> dict[str, SeamScores]:
         """Check the seams of each image that was segmented now."""
-        from anycell.folders import Task
         from anycell.road import Asked
         from anycell.seam_check import check_seams
+        from anycell.tasks import Task
 
-        asked = Asked(zoom=settings.zoom_for(model), min_confidence=self.min_confidence)
-        return {
-            str(result.image): check_seams(
-                settings.opening(Task(result.image, result.labels)).open(), model, asked
-            )
-            for result in results
-            if result.status == "done"
-        }
+        scores = {}
+        for result in results:
+            if result.status == "done":
+                found = result.plan is not None and not self.same_scale
+                asked = Asked(
+                    zoom=None if found else result.zoom, min_confidence=self.min_confidence
+                )
+                image = settings.opening(Task(result.image, result.labels)).open()
+                scores[str(result.image)] = check_seams(image, model, asked)
+        return scores
 
     def summarize(self, results: list[FileResult], failed: list[FileResult]) -> None:
         """Print how many cells there are, where, and which files have none of it."""
