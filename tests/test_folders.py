@@ -12,7 +12,7 @@ import pytest
 from anycell.errors import InputError, OutputError
 from anycell.files import open_image
 from anycell.folders import FileResult, FolderSettings, segment_files
-from anycell.image import Region
+from anycell.image import Image, Region
 from anycell.model import load_model
 from anycell.runs import Clock, write_run
 from anycell.tasks import Task, find_tasks
@@ -26,11 +26,12 @@ def record(folder: Path) -> dict[str, Any]:
 
 def test_the_diameter_decides_the_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model("classical")
-    assert FolderSettings().zoom_for(model) is None
-    assert FolderSettings(zoom=0.25).zoom_for(model) == 0.25
-    assert FolderSettings(diameter=48.0).zoom_for(model) == 1.0, "any size suits this model"
+    image = Image.from_array(np.zeros((9, 9)))
+    assert FolderSettings().zoom_for(model, image) is None
+    assert FolderSettings(zoom=0.25).zoom_for(model, image) == 0.25
+    assert FolderSettings(diameter=48.0).zoom_for(model, image) == 1.0, "any size suits this model"
     monkeypatch.setattr(type(model), "diameter", 24.0)
-    assert FolderSettings(diameter=48.0).zoom_for(model) == 0.5
+    assert FolderSettings(diameter=48.0).zoom_for(model, image) == 0.5
 
 
 def test_the_plan_is_noted_unless_the_zoom_is_given(tmp_path: Path) -> None:

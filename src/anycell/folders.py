@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.crew import TooLargeError, side_by_side
-from anycell.errors import AnycellError, OutputError, SettingError, unknown_name
+from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
 from anycell.exports import draw_overlay, draw_sampled, export_paths, write_exports
 from anycell.files import Opening, read_labels, write_labels
 from anycell.image import Image, Region
@@ -50,6 +50,8 @@ class FolderSettings:
     region : only this part of the level, as an image of its own.
     zoom : network pixels per pixel of the file; None to find it for each image.
     diameter : of a typical cell, in pixels of the file; decides the zoom instead.
+    diameter_um : the same in micrometres; the pixel size makes it pixels.
+    pixel_size : micrometres per pixel; None for what each file says.
     same_scale : one zoom for all files, found on some of them.
     min_confidence : cells below it are left out; None for the model's own limit.
     overlay : also write the outlines drawn over the image, as PNG.
@@ -67,6 +69,8 @@ class FolderSettings:
     region: Region | None = None
     zoom: float | None = None
     diameter: float | None = None
+    diameter_um: float | None = None
+    pixel_size: float | None = None
     same_scale: bool = False
     min_confidence: float | None = None
     overlay: bool = False
@@ -78,20 +82,7 @@ class FolderSettings:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any image is read."""
-        if self.zoom is not None and self.diameter is not None:
-            raise SettingError(
-                f"both a zoom of {self.zoom:g} and a diameter of {self.diameter:g}",
-                expected="one of them",
-                hint="leave one out: the diameter decides the zoom",
-            )
-        for name, value in (("zoom", self.zoom), ("diameter", self.diameter)):
-            if value is not None and not 0 < value < float("inf"):
-                raise SettingError(f"{name} {value:g}", expected="a number above 0")
-            if value is not None and self.same_scale:
-                raise SettingError(
-                    f"a {name}, and the same scale for all files",
-                    expected=f"one of them: a {name} holds for all files anyway",
-                )
+        self._check_scale()
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise SettingError(f"least confidence {self.min_confidence:g}", expected="0 .. 1")
         if self.format is not None and self.format not in FORMATS:
@@ -104,11 +95,43 @@ class FolderSettings:
                 hint="anycell merge, then anycell convert --image IMAGE",
             )
 
-    def zoom_for(self, model: Predictor) -> float | None:
-        """The zoom that brings the cells to the size that a model knows; None to find it."""
-        if self.diameter is None:
+    def _check_scale(self) -> None:
+        sizes = {
+            "zoom": self.zoom,
+            "diameter": self.diameter,
+            "diameter in micrometres": self.diameter_um,
+        }
+        for name, number in (*sizes.items(), ("pixel size", self.pixel_size)):
+            if number is not None and not 0 < number < float("inf"):
+                raise SettingError(f"{name} {number:g}", expected="a number above 0")
+        given = [f"a {k} of {v:g}" for k, v in sizes.items() if v is not None]
+        given += ["the same scale for all files"] if self.same_scale else []
+        if len(given) > 1:
+            raise SettingError(
+                f"both {' and '.join(given)}",
+                expected="one of them: each decides the zoom",
+                hint="leave one out",
+            )
+
+    def zoom_for(self, model: Predictor, image: Image) -> float | None:
+        """The zoom that brings the cells to the size that a model knows; None to find it.
+
+        Raises
+        ------
+        InputError : the diameter is in micrometres, and nobody says how large a pixel is.
+        """
+        pixels = self.diameter
+        if self.diameter_um is not None:
+            if image.pixel_size is None:
+                raise InputError(
+                    f"{image.name} does not say how large its pixels are",
+                    expected=f"a pixel size, to make pixels of {self.diameter_um:g} um",
+                    hint="--pixel-size 0.5, in um; or --diameter in pixels",
+                )
+            pixels = self.diameter_um / image.pixel_size
+        if pixels is None:
             return self.zoom
-        return 1.0 if model.diameter is None else model.diameter / self.diameter
+        return 1.0 if model.diameter is None else model.diameter / pixels
 
     def is_slide(self, image: Image) -> bool:
         """Whether the labels of an image go to disk tile by tile."""
@@ -122,7 +145,8 @@ class FolderSettings:
 
     def opening(self, task: Task) -> Opening:
         """How the image of a task is opened."""
-        return Opening(task.image, self.channels, self.axes, self.level, self.region)
+        place = (task.image, self.channels, self.axes, self.level, self.region)
+        return Opening(*place, pixel_size=self.pixel_size)
 
 
 @dataclass(frozen=True)
@@ -253,7 +277,7 @@ def _segment_file(
         found = segment(
             image,
             model,
-            zoom=settings.zoom_for(model),
+            zoom=settings.zoom_for(model, image),
             min_confidence=settings.min_confidence,
             workers=1 if alone else None,
             progress=progress,
@@ -291,7 +315,7 @@ def _segment_slide(
     began = time.perf_counter()
     target = Target(settings.place(task), image.name, image.pixel_size)
     make_folder(target.path.parent)
-    zoom, least = settings.zoom_for(model), settings.min_confidence
+    zoom, least = settings.zoom_for(model, image), settings.min_confidence
     # The one on all cores would keep memory of its own: a slide leaves it alone.
     alone = model.split(2)[0]
     road = prepare(image, alone, Asked(zoom=zoom, min_confidence=least))

@@ -55,7 +55,11 @@ class Segment:
         float | None, typer.Option(help="Resize by this, as in 0.5, not by what is found.")
     ] = None
     diameter: Annotated[
-        float | None, typer.Option(help="Typical cell diameter in pixels; decides the zoom.")
+        str | None,
+        typer.Option(help="Typical cell diameter, in pixels or as 12um; decides the zoom."),
+    ] = None
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel, whatever the file says.")
     ] = None
     same_scale: Annotated[
         bool,
@@ -117,6 +121,7 @@ class Segment:
 
     def segment(self) -> int:
         """Segment the images, and say what came out."""
+        from anycell.cli.settings import diameters
         from anycell.exports import parse_formats
         from anycell.folders import FolderSettings, segment_files
         from anycell.image import Region
@@ -124,6 +129,7 @@ class Segment:
         from anycell.slides import Shard
         from anycell.tasks import find_tasks
 
+        pixels, micrometres = diameters(self.diameter)
         formats = () if self.export is None else parse_formats(self.export)
         settings = FolderSettings(
             level=self.level,
@@ -134,7 +140,9 @@ class Segment:
             channels=self.channels,
             axes=self.axes,
             zoom=self.zoom,
-            diameter=self.diameter,
+            diameter=pixels,
+            diameter_um=micrometres,
+            pixel_size=self.pixel_size,
             same_scale=self.same_scale,
             min_confidence=self.min_confidence,
             overlay=self.overlay,

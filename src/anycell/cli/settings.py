@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from anycell.errors import SettingError
 from anycell.methods import Recipe
 
-__all__ = ["listed", "named", "numbers", "recipe_settings"]
+__all__ = ["diameters", "listed", "named", "numbers", "recipe_settings"]
+
+UNITS = {"": "px", "px": "px", "um": "um", "µm": "um", "μm": "um"}
+"""What may stand behind a diameter; the last two look the same and are not."""
 
 
 def listed(text: str | None) -> list[str]:
@@ -41,6 +44,27 @@ def numbers(what: str, text: str) -> list[float]:
         return [float(part) for part in listed(text)]
     except ValueError as error:
         raise SettingError(f"{what} {text!r}", expected="numbers, as in 5,10,25,100") from error
+
+
+def diameters(text: str | None) -> tuple[float | None, float | None]:
+    """Read ``90``, ``90px`` or ``12um``: a diameter in pixels, or one in micrometres.
+
+    Raises
+    ------
+    SettingError : no number, or another unit.
+    """
+    if text is None:
+        return None, None
+    number = text.rstrip("pxuµμm ")
+    unit = UNITS.get(text[len(number) :].strip())
+    expected = "pixels, as in 90, or micrometres, as in 12um"
+    if unit is None:
+        raise SettingError(f"diameter {text!r}", expected=expected)
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise SettingError(f"diameter {text!r}", expected=expected) from error
+    return (value, None) if unit == "px" else (None, value)
 
 
 def recipe_settings(recipe: Recipe, texts: Sequence[str]) -> dict[str, int | float]:

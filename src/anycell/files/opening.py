@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anycell.errors import FormatError, InputError
@@ -76,6 +76,8 @@ class Opening:
     Attributes
     ----------
     region : of the level, to be an image of its own; all of it if None.
+    pixel_size : micrometres per pixel of the level, whatever the file says; None to
+        believe the file.
     """
 
     path: Path
@@ -83,10 +85,13 @@ class Opening:
     axes: str | None = None
     level: int = 0
     region: Region | None = None
+    pixel_size: float | None = None
 
     def open(self) -> Image:
         """Open it; the errors are those of ``open_image``, and of ``Image.crop``."""
         image = open_image(self.path, channels=self.channels, axes=self.axes, level=self.level)
+        if self.pixel_size is not None:
+            image = replace(image, pixel_size=self.pixel_size)
         return image if self.region is None else image.crop(self.region)
 
 
