@@ -212,9 +212,8 @@ def _scaled(
     return small, labels[np.ix_(rows, rows)]
 
 
-def card(name: str, about: dict[str, Any], scores: dict[str, Any], parts: dict[str, Any]) -> str:
+def card(folder: Path, about: dict[str, Any], scores: dict[str, Any], parts: dict[str, Any]) -> str:
     """The text of the card."""
-    folder = model_folder(name)
     files = []
     for precision in precisions(about):
         file = PRECISIONS[precision][0]
@@ -240,7 +239,7 @@ def card(name: str, about: dict[str, Any], scores: dict[str, Any], parts: dict[s
         f" ({RESAMPLES:,} times); they say nothing of groups that are not here."
     )
     lines = [
-        f"# The model `{name}`",
+        f"# The model `{folder.name}`",
         "",
         what,
         "",
@@ -327,7 +326,7 @@ def main() -> None:
     docs = ROOT / "docs"
     for path, pictures in ((docs / "model_card.md", True), (folder / "card.md", False)):
         parts["failures"] = failures(scores, asked.data, docs / "figures", pictures)
-        text = card(folder.name, about, scores, parts)
+        text = card(folder, about, scores, parts)
         if pictures and "confidence" in about and (docs / "figures/reliability.png").is_file():
             mark = "\n## How it was trained"
             text = text.replace(mark, f"\n![Reliability](figures/reliability.png)\n{mark}", 1)

@@ -67,6 +67,8 @@ class Quantization:
     activations : ``uint8`` or ``int8``.
     first, last : so many convolutions at the beginning and at the end stay float.
     apart : take shortcuts out of the convolutions that they were folded into.
+    narrow : weights in 7 bits, whose products no processor saturates; without VNNI those of
+        8 bits may.
     images : of each group that are segmented.
     crops : of each group that ranges are measured on.
     side : of a crop, network pixels.
@@ -78,6 +80,7 @@ class Quantization:
     first: int = 1
     last: int = 1
     apart: bool = True
+    narrow: bool = False
     images: int = 3
     crops: int = 4
     side: int = 256
@@ -208,6 +211,7 @@ def quantize(graph: bytes, crops: Sequence[NDArray[np.float32]], plan: Quantizat
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=kept,
             per_channel=True,
+            reduce_range=plan.narrow,
             activation_type=kinds[plan.activations],
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod[methods[plan.method]],
