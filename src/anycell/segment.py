@@ -130,7 +130,7 @@ def segment(
     image : an image, or an array of rows x columns or channels x rows x columns.
     model : the predictor; the default model of the package if none is given.
     core : side of the part that a tile answers for, network pixels.  Larger tiles take
-        more memory and waste less time on halos; the cells are the same.  None for 768,
+        more memory and waste less time on halos; the cells are the same.  None for 896,
         or less at a small zoom.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).

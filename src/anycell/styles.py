@@ -31,7 +31,7 @@ from anycell.looks import Looks
 
 __all__ = ["styles_of"]
 
-WHOLE = 992
+WHOLE = 1056
 """Network pixels on each side of what is seen at once: the largest tile, if none is asked for."""
 WINDOW = 256
 MOST = 16

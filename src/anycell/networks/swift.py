@@ -38,7 +38,7 @@ class Swift:
 
     name = "swift"
     multiple = 32
-    reach = 64
+    reach = 32
 
     def build(self, channels_in: int, channels_out: int, stride: int) -> nn.Module:
         """Make the untrained module; ``stride`` is 1 or 2."""
