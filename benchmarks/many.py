@@ -130,11 +130,12 @@ def instrumented(words: list[str]) -> dict[str, Any]:
 
         return run
 
-    compute = Model.outputs
+    def counted(function: Any) -> Any:
+        def run(self: Model, tiles: np.ndarray, *given: Any) -> Any:
+            seen.append(tiles.shape[0] * tiles.shape[2] * tiles.shape[3])
+            return function(self, tiles, *given)
 
-    def outputs(self: Model, tiles: np.ndarray) -> np.ndarray:
-        seen.append(tiles.shape[0] * tiles.shape[2] * tiles.shape[3])
-        return compute(self, tiles)
+        return run
 
     anycell.road.perf_counter = anycell.looks.perf_counter = clock  # type: ignore[attr-defined]
     anycell.road.Stopwatch = Watch  # type: ignore[misc]
@@ -142,7 +143,8 @@ def instrumented(words: list[str]) -> dict[str, Any]:
     anycell.folders.write_labels = timed("write", anycell.folders.write_labels)
     opening = anycell.folders.Opening
     opening.open = timed("read", opening.open)  # type: ignore[method-assign]
-    Model.outputs = outputs  # type: ignore[method-assign]
+    Model.outputs = counted(Model.outputs)  # type: ignore[method-assign]
+    Model.style = counted(Model.style)  # type: ignore[method-assign]
     sys.argv = ["anycell", *words]
     from anycell.cli import main
 
