@@ -1,15 +1,18 @@
 """What the zoom plan saves: seconds against the size of cells, and against the empty share.
 
     python benchmarks/zoom.py [-o OUT] [--side 2048] [--modality nuclei] [--slide-side 4096]
-                              [--tissues histology,nuclei] [--model general] [--repeats 1]
+                              [--tissues histology,nuclei] [--islands 300,900] [--model general]
+                              [--repeats 1]
 
 Cells.  Simulated fields of SIDE pixels with cells of 12 .. 120 pixels are segmented as they
 are, with the zoom that is found, and with ``--zoom 1``: seconds per megapixel and F1 at 0.5.
 
 Empty.  Simulated tissue lies in islands on a blank background that has the noise of a camera,
-and covers 100, 50 and 10 % of SLIDE-SIDE pixels.  Each slide is segmented with the plan, and
-with the plan's zoom everywhere, which skips nothing.  ``lost`` counts the true cells that are
-found (IoU of at least 0.5) only without skipping, ``gained`` those only with it.
+and covers 100, 50 and 10 % of SLIDE-SIDE pixels.  Islands are smooth random shapes, of about
+three times ``--islands`` pixels from shore to shore.  Each slide is segmented with the plan,
+and with the plan's zoom everywhere, which skips nothing.  ``lost`` counts the true cells that
+are found (IoU of at least 0.5) only without skipping, ``gained`` those only with it;
+``in_cores`` is the share of the slide that some tile answers for.
 
 Every figure is of a fresh process, the median of ``--repeats``.  ``cpu`` is what it used; on
 a machine that others use, ``wall`` is an upper bound.  Writes OUT/zoom.json and OUT/zoom.png.
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -34,8 +38,6 @@ import numpy as np
 DIAMETERS = (12, 17, 24, 34, 48, 68, 96, 120)
 EMPTY = (0.0, 0.5, 0.9)
 FIELD = 1024
-ISLAND = 300.0
-"""Pixels: the standard deviation of the Gaussian that shapes the islands."""
 NOISE = 2.0
 """Grey values of 255: the standard deviation of the noise of the blank background."""
 
@@ -62,16 +64,19 @@ def field(modality: str, side: int, diameter: float) -> tuple[np.ndarray, np.nda
 
 
 def islands(
-    image: np.ndarray, labels: np.ndarray, empty: float, seed: int = 3
+    image: np.ndarray, labels: np.ndarray, empty: float, size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leave islands of an image on a blank background; cells on their shores go too."""
+    """Leave islands of an image on a blank background; cells on their shores are no truth.
+
+    ``size`` is the standard deviation of the Gaussian that shapes the islands, pixels.
+    """
     from scipy.ndimage import gaussian_filter, zoom
 
     if empty == 0.0:
         return image, labels
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(3)
     side = image.shape[-1]
-    coarse = gaussian_filter(rng.standard_normal((side // 16, side // 16)), ISLAND / 16)
+    coarse = gaussian_filter(rng.standard_normal((side // 16, side // 16)), size / 16)
     height = zoom(coarse, 16, order=1)[:side, :side]
     land = height > np.quantile(height, empty)
     cut = np.unique(labels[~land])
@@ -89,6 +94,7 @@ def measure(path: Path, model_name: str, zoom: float | None) -> dict[str, Any]:
     """Segment a field in this process; its labels go beside it."""
     from anycell.image import Image
     from anycell.model import load_model
+    from anycell.runs import peak_memory
     from anycell.segment import segment
 
     with np.load(path) as stored:
@@ -104,7 +110,8 @@ def measure(path: Path, model_name: str, zoom: float | None) -> dict[str, Any]:
         "zoom": found.zoom,
         "tiles": found.tiles,
         "cells": int(found.labels.max(initial=0)),
-        "skipped": 0.0 if found.plan is None else round(found.plan.skipped, 4),
+        "in_cores": round(sum(math.prod(v.shape) for v in found.cores) / found.labels.size, 4),
+        "peak_bytes": peak_memory(),
         "looked_at": round(found.seconds["scale"], 3),
         "reason": None if found.plan is None else found.plan.reason,
     }
@@ -120,6 +127,10 @@ def run(asked: argparse.Namespace, path: Path, zoom: float | None) -> dict[str, 
         told.append(json.loads(done.stdout.splitlines()[-1]))
     middle = {k: round(statistics.median(v[k] for v in told), 3) for k in ("wall", "cpu")}
     return told[-1] | middle
+
+
+def counted(labels: np.ndarray) -> int:
+    return len(np.unique(labels)) - bool((labels == 0).any())
 
 
 def matched(truth: np.ndarray, found: np.ndarray) -> set[int]:
@@ -139,7 +150,7 @@ def by_size(asked: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
         image, labels = field(asked.modality, asked.side, diameter)
         np.savez(path, image=image)
         row: dict[str, Any] = {"diameter": diameter, "modality": asked.modality}
-        row |= {"megapixels": asked.side**2 / 1e6, "truth": int(labels.max())}
+        row |= {"megapixels": asked.side**2 / 1e6, "truth": counted(labels)}
         for way, zoom in (("plan", None), ("zoom 1", 1.0)):
             told = run(asked, path, zoom)
             found = np.load(path.with_suffix(".found.npy"))
@@ -155,19 +166,26 @@ def by_empty(asked: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
     rows = []
     for tissue in asked.tissues.split(","):
         whole = field(tissue, asked.slide_side, 24.0)
-        for empty in EMPTY:
-            image, labels = islands(*whole, empty)
-            np.savez(path, image=image)
-            row: dict[str, Any] = {"tissue": tissue, "empty": empty}
-            row |= {"megapixels": asked.slide_side**2 / 1e6, "truth": int(labels.max())}
-            row["plan"] = run(asked, path, None)
-            some = matched(labels, np.load(path.with_suffix(".found.npy")))
-            row["no skipping"] = run(asked, path, row["plan"]["zoom"])
-            every = matched(labels, np.load(path.with_suffix(".found.npy")))
-            row |= {"found": len(every), "lost": len(every - some), "gained": len(some - every)}
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+        for size in map(float, asked.islands.split(",")):
+            for empty in EMPTY:
+                rows.append(with_empty(asked, path, islands(*whole, empty, size)))
+                rows[-1] = {"tissue": tissue, "islands": size, "empty": empty} | rows[-1]
+                print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def with_empty(
+    asked: argparse.Namespace, path: Path, drawn: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """One slide, with the plan and without skipping."""
+    image, labels = drawn
+    np.savez(path, image=image)
+    row: dict[str, Any] = {"megapixels": labels.size / 1e6, "truth": counted(labels)}
+    row["plan"] = run(asked, path, None)
+    some = matched(labels, np.load(path.with_suffix(".found.npy")))
+    row["no skipping"] = run(asked, path, row["plan"]["zoom"])
+    every = matched(labels, np.load(path.with_suffix(".found.npy")))
+    return row | {"found": len(every), "lost": len(every - some), "gained": len(some - every)}
 
 
 def plot(told: dict[str, Any], path: Path) -> None:
@@ -189,14 +207,16 @@ def plot(told: dict[str, Any], path: Path) -> None:
     )
     left.set_xticks(DIAMETERS, [str(v) for v in DIAMETERS], fontsize=7)
     left.minorticks_off()
-    for tissue in dict.fromkeys(row["tissue"] for row in told["empty"]):
-        rows = [row for row in told["empty"] if row["tissue"] == tissue]
+    for key in dict.fromkeys((row["tissue"], row["islands"]) for row in told["empty"]):
+        rows = [row for row in told["empty"] if (row["tissue"], row["islands"]) == key]
         for way, line in (("plan", "o-"), ("no skipping", "x--")):
             per = [row[way]["cpu"] / row["megapixels"] for row in rows]
-            right.plot([100 * row["empty"] for row in rows], per, line, label=f"{tissue}, {way}")
+            name = f"{key[0]}, islands {key[1]:g}, {way}"
+            right.plot([100 * row["empty"] for row in rows], per, line, label=name)
     right.set(xlabel="% of the slide empty", ylim=(0, None))
     for axes in (left, right):
-        axes.legend(fontsize=7)
+        if axes.lines:
+            axes.legend(fontsize=6)
     figure.savefig(path, dpi=120)
 
 
@@ -207,6 +227,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--modality", default="nuclei")
     parser.add_argument("--slide-side", type=int, default=4096)
     parser.add_argument("--tissues", default="histology,nuclei")
+    parser.add_argument("--islands", default="300,900")
     parser.add_argument("--model", default="general")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--parts", default="cells,empty")

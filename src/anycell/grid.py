@@ -162,6 +162,18 @@ class Grid:
     def __iter__(self) -> Iterator[Tile]:
         return (self[index] for index in range(len(self)))
 
+    def shrunk(self, tile: Tile, core: Region) -> Tile:
+        """One of the tiles, for a part of its core, with no more around it than that needs."""
+        unit, around = self.unit, ceil((self.halo + MARGIN) / self.zoom)
+        read = Region(
+            max(tile.read.y0, (core.y0 - around) // unit * unit),
+            max(tile.read.x0, (core.x0 - around) // unit * unit),
+            min(tile.read.y1, ceil((core.y1 + around) / unit) * unit),
+            min(tile.read.x1, ceil((core.x1 + around) / unit) * unit),
+        )
+        rows, columns = (side // unit * self._inside for side in read.shape)
+        return Tile(core, read, self.zoom, (rows, columns))
+
     @cached_property
     def _rows(self) -> _Axis:
         return self._axis(self.height, self.whole.y0, self.whole.y1)

@@ -20,12 +20,13 @@ melt together, and their confidence with them.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.bare import Squares
 from anycell.grid import exact_zoom
 from anycell.image import Region, resample
 from anycell.looks import Look, Looks
@@ -91,12 +92,15 @@ class ZoomPlan:
     tried : pairs of zoom and score, in order of zoom; empty when nothing was tried.
     reason : why this zoom, in words.
     zones : regions that tile the image; empty when all of it has the one zoom.
+    squares : finer than zones, where something stands out; None when it does everywhere,
+        or nobody knows.
     """
 
     zoom: float
     tried: tuple[tuple[float, float], ...]
     reason: str
     zones: tuple[Zone, ...] = ()
+    squares: Squares | None = field(default=None, compare=False, repr=False)
 
     def entry(self) -> dict[str, Any]:
         """The plan as plain values for JSON: regions are y0, x0, y1, x1."""

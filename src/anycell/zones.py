@@ -20,19 +20,21 @@ for the same zoom, the one with the most cells is tried, for all of them.  Where
 are too small for the glance, the zoom of the whole image holds for all of it, and the
 plan says so.
 
-Skipped.  A quarter is skipped when nothing in it stands out, or when the glance shows no
-cell in it, nor does a look at half the zoom.
+Skipped.  A quarter is skipped when nothing in it stands out (``bare``), or when the glance
+shows no cell in it, nor does a look at half the zoom.  What is bare is known more finely
+than quarters are cut: tiles shrink to what stands out in them, and those with nothing go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.bare import Squares, find_squares
 from anycell.grid import Grid, Tile, Tiles, exact_zoom
 from anycell.image import Image, Region
 from anycell.labels import areas, boxes
@@ -60,10 +62,8 @@ ASIDE = 0.75
 """Octaves by which that zoom must differ from the one of the whole image."""
 SURE = 1.2
 """A score, at most 2, below which the neighbouring zooms are tried."""
-FLAT = 0.08
-"""Nothing stands out where all pixels are as near as this; dark is 0, bright is 1."""
-SEEN = 2.0
-"""Diameter of a typical cell, pixels, in the small image in which it would stand out."""
+SQUARE = 5.0
+"""Side of the squares that are bare or not, typical cells."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ def find_plan(
     zones = cutter.zones()
     if not cutter.sees:
         plan = replace(plan, reason=f"{plan.reason}; a glance at all of it is too coarse for more")
+    skipped = [zone.region for zone in zones if zone.zoom is None]
+    squares = cutter.squares.without(skipped, height, width)
+    plan = replace(plan, squares=None if squares.held.all() else squares)
     if len(zones) == 1 and zones[0].zoom == plan.zoom:
         return plan
     return replace(plan, zones=zones)
@@ -117,18 +120,27 @@ def tiles_of(
     """Cut the zones of a plan into tiles, in the order of the first rows of their reads."""
     _, height, width = image.shape
     whole = Region(0, 0, height, width)
-    zones = plan.zones or (Zone(whole, plan.zoom, plan.reason),)
+    zones = [v for v in plan.zones or (Zone(whole, plan.zoom, plan.reason),) if v.zoom is not None]
+    if plan.squares is not None and len({zone.zoom for zone in zones}) == 1:
+        zones = [replace(zones[0], region=whole)]  # what is skipped is bare, too
     halo, multiple = predictor.halo, predictor.multiple
     grids = [
         Grid(height, width, cores(zoom), halo, multiple, zoom, zone.region)
         for zone in zones
-        if zone.zoom is not None
-        for zoom in [exact_zoom(zone.zoom)]
+        for zoom in [exact_zoom(zone.zoom or 1.0)]
     ]
-    if len(grids) == 1:
+    if len(grids) == 1 and plan.squares is None:
         return grids[0]
-    tiles: list[Tile] = [tile for grid in grids for tile in grid]
+    tiles = [tile for grid in grids for tile in _shrunk(grid, plan.squares)]
     return sorted(tiles, key=lambda tile: (tile.read.y0, tile.read.x0, tile.core))
+
+
+def _shrunk(grid: Grid, squares: Squares | None) -> Iterator[Tile]:
+    """The tiles of a grid, as large as needed for what is not bare."""
+    for tile in grid:
+        core = tile.core if squares is None else squares.shrunk(tile.core)
+        if core is not None:
+            yield tile if core == tile.core else grid.shrunk(tile, core)
 
 
 class _Cutter:
@@ -146,7 +158,6 @@ class _Cutter:
         self, looks: Looks, overview: NDArray[np.float32], shown: _Shown, zoom: float, core: int
     ) -> None:
         self.looks = looks
-        self.overview = overview
         self.shown = shown
         self.zoom = zoom
         self.typical = float(looks.predictor.diameter or 1.0)
@@ -154,6 +165,8 @@ class _Cutter:
         self.cell = self.typical / zoom
         # What it shows where the cells themselves are too small for it is something else.
         self.sees = shown.visible and self.cell * shown.scale[0] >= VISIBLE
+        side = max(1, round(min(SQUARE * self.cell, self.least)))
+        self.squares = find_squares(looks, overview, self.cell, side)
 
     def zones(self) -> tuple[Zone, ...]:
         """Cut the whole image, in row-major order of the zones' corners."""
@@ -175,7 +188,7 @@ class _Cutter:
 
     def _leaf(self, region: Region) -> Zone:
         """What the smallest node asks for."""
-        if self._flat(region):
+        if not self.squares.any(region):
             return Zone(region, None, "nothing stands out")
         if not self.sees:
             return Zone(region, self.zoom, "as the whole image")
@@ -195,19 +208,6 @@ class _Cutter:
             (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
         )
         return inside
-
-    def _flat(self, region: Region) -> bool:
-        """Whether nothing stands out where cells would."""
-        _, height, width = self.looks.image.shape
-        scale = self.overview.shape[1] / height
-        if self.cell * scale >= SEEN or scale >= 1.0:
-            around = _grown(region, round(self.cell)).clip(height, width)
-            part = self.overview[(slice(None), *_scaled(around, (scale, scale)))]
-        else:
-            fine = exact_zoom(max(SEEN / self.cell, 1 / 64))
-            part = self.looks.planes(region, fine)
-        spread = part.max(axis=(1, 2)) - part.min(axis=(1, 2))
-        return bool(spread.max() <= FLAT)
 
     def _empty(self, region: Region) -> bool:
         """Whether neither the glance nor a look at half the zoom shows a cell."""
