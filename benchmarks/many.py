@@ -2,6 +2,7 @@
 
     python benchmarks/many.py [-o OUT] [--rows 25] [--columns 40] [--side 256] [--repeats 3]
                               [--modalities nuclei] [--kind tif] [--model general]
+                              [--add] [--docs docs/throughput.md]
 
 A simulated field of ROWS x COLUMNS squares (1,000 by default) of each modality is written
 once as one tiled TIFF and once as a folder with one file per square.  ``anycell segment
@@ -11,7 +12,9 @@ FOLDER`` runs over each in a fresh process, in turns, ``--repeats`` times, in th
     same scale    --same-scale: the zoom is found on nine of the small images, for all
     zoom 1        --zoom 1 for both: nothing is searched, the network does the same work
 
-OUT/many.json and OUT/many.png hold medians.  ``cpu`` is what the process used; on a machine
+OUT/many.json and OUT/many.png hold medians; with ``--add``, also what was there before of
+other modalities and numbers.  Where --docs names a file, a table goes between its marks.
+``cpu`` is what the process used; on a machine
 that others use, ``wall`` is an upper bound.  Stages are processor seconds of the threads
 that did them: ``scale`` the looks that found the zoom and are not the result, ``rest``
 everything else, which is start, imports, loading the model, threads and run.json.
@@ -37,6 +40,7 @@ from typing import Any
 import numpy as np
 
 STAGES = ("read", "scale", "network", "decode", "seams", "write", "rest")
+OPEN, CLOSE = "<!-- many -->", "<!-- /many -->"
 FIELD = 1024
 FIELDS = 4
 TILE = 512
@@ -192,7 +196,9 @@ def compared(asked: argparse.Namespace, modality: str) -> list[dict[str, Any]]:
             for _ in range(asked.repeats):
                 for name, made in runs.items():
                     made.append(once(asked, root / name, way))
-            row: dict[str, Any] = {"modality": modality, "way": way}
+            row: dict[str, Any] = {"modality": modality, "images": asked.rows * asked.columns}
+            row |= {"side": asked.side, "megapixels": megapixels, "way": way}
+            row |= {"repeats": asked.repeats, "load": os.getloadavg()[0]}
             row |= {name: median(made, megapixels) for name, made in runs.items()}
             for key in ("cpu", "wall"):
                 row[f"ratio_{key}"] = round(row["many"][key] / row["one"][key], 3)
@@ -240,7 +246,7 @@ def plot(told: dict[str, Any], path: Path) -> None:
     names, rows = [], []
     for row in told["rows"]:
         told_of = f"{row['modality']}, {row['way']}"
-        names += [f"{told_of}: one image", f"{told['images']} images"]
+        names += [f"{told_of}: one image", f"{row['images']} images"]
         rows += [row["one"], row["many"]]
     places = np.arange(len(rows)) + 0.25 * (np.arange(len(rows)) // 2)
     left = np.zeros(len(rows))
@@ -254,13 +260,33 @@ def plot(told: dict[str, Any], path: Path) -> None:
     axes.set_yticks(places, names, fontsize=7)
     axes.set(
         xlabel="processor seconds per megapixel",
-        title=f"{told['images']} images of {told['side']} px against one of"
-        f" {told['megapixels']:.1f} MP",
+        title="many small images against the same pixels as one image",
         xlim=(0, 1.15 * left.max()),
     )
     axes.invert_yaxis()
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=120)
+
+
+def write_table(told: dict[str, Any], path: Path) -> None:
+    """Put a table between the marks of a document."""
+    lines = [
+        "",
+        "| images | as | CPU s/MP: one image | many | many / one | network MP per MP |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in told["rows"]:
+        one, many = row["one"], row["many"]
+        shares = (part["network_megapixels"] / row["megapixels"] for part in (one, many))
+        cells = [f"{row['images']:,} {row['modality']}".replace("_", " "), row["way"]]
+        cells += [f"{part['cpu_per_megapixel']:.2f}" for part in (one, many)]
+        cells += [f"{row['ratio_cpu']:.2f}", " / ".join(f"{v:.2f}" for v in shares)]
+        lines.append(f"| {' | '.join(cells)} |")
+    spent = ", ".join(f"{n}: {1e3 * v:.1f} ms" for n, v in told["batches"].items())
+    lines += ["", f"The network alone, per tile of 256 px, for so many tiles at once: {spent}.", ""]
+    before, _, rest = path.read_text(encoding="utf-8").partition(OPEN)
+    after = rest.partition(CLOSE)[2]
+    path.write_text("\n".join([before + OPEN, *lines, CLOSE + after]), encoding="utf-8")
 
 
 def options() -> argparse.ArgumentParser:
@@ -273,6 +299,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--kind", default="tif", choices=("tif", "png"), help="of small files")
     parser.add_argument("--model", default="general")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--add", action="store_true")
+    parser.add_argument("--docs", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser
 
@@ -283,23 +311,23 @@ def main() -> None:
         print(json.dumps(instrumented(json.loads(asked.one))))
         return
     asked.out.mkdir(parents=True, exist_ok=True)
-    load = os.getloadavg()[0]
+    path = asked.out / "many.json"
+    before = json.loads(path.read_text()) if asked.add and path.exists() else {}
     rows = [row for name in asked.modalities.split(",") for row in compared(asked, name)]
+    new = {(row["modality"], row["images"]) for row in rows}
+    kept = [r for r in before.get("rows", []) if (r["modality"], r["images"]) not in new]
     told = {
         "machine": platform.machine(),
         "processors": os.cpu_count(),
-        "command": ["benchmarks/many.py", *sys.argv[1:]],
-        "load_before": load,
-        "images": asked.rows * asked.columns,
-        "side": asked.side,
-        "megapixels": asked.rows * asked.columns * asked.side**2 / 1e6,
-        "repeats": asked.repeats,
-        "rows": rows,
+        "commands": [*before.get("commands", []), ["benchmarks/many.py", *sys.argv[1:]]],
+        "rows": kept + rows,
         "batches": batches(asked.model, asked.side),
     }
     print(json.dumps(told["batches"]))
-    (asked.out / "many.json").write_text(json.dumps(told, indent=1) + "\n")
+    path.write_text(json.dumps(told, indent=1) + "\n")
     plot(told, asked.out / "many.png")
+    if asked.docs:
+        write_table(told, asked.docs)
 
 
 if __name__ == "__main__":

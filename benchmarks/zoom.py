@@ -2,7 +2,7 @@
 
     python benchmarks/zoom.py [-o OUT] [--side 2048] [--modality nuclei] [--slide-side 4096]
                               [--tissues histology,nuclei] [--islands 300,900] [--model general]
-                              [--repeats 1]
+                              [--repeats 1] [--docs docs/throughput.md]
 
 Cells.  Simulated fields of SIDE pixels with cells of 12 .. 120 pixels are segmented as they
 are, with the zoom that is found, and with ``--zoom 1``: seconds per megapixel and F1 at 0.5.
@@ -12,10 +12,12 @@ and covers 100, 50 and 10 % of SLIDE-SIDE pixels.  Islands are smooth random sha
 three times ``--islands`` pixels from shore to shore.  Each slide is segmented with the plan,
 and with the plan's zoom everywhere, which skips nothing.  ``lost`` counts the true cells that
 are found (IoU of at least 0.5) only without skipping, ``gained`` those only with it;
-``in_cores`` is the share of the slide that some tile answers for.
+the style of the image, taken where there are tiles, is another then.  ``in_cores`` is the
+share of the slide that some tile answers for, ``outside`` counts the true cells beyond.
 
 Every figure is of a fresh process, the median of ``--repeats``.  ``cpu`` is what it used; on
-a machine that others use, ``wall`` is an upper bound.  Writes OUT/zoom.json and OUT/zoom.png.
+a machine that others use, ``wall`` is an upper bound.  Writes OUT/zoom.json and OUT/zoom.png,
+and, where --docs names a file, two tables between its marks.
 """
 
 from __future__ import annotations
@@ -174,6 +176,25 @@ def by_empty(asked: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def outside(image: np.ndarray, labels: np.ndarray, model_name: str) -> int:
+    """How many true cells have their middle in no core."""
+    from scipy.ndimage import center_of_mass
+
+    from anycell.image import Image
+    from anycell.model import load_model
+    from anycell.road import core_at
+    from anycell.segment import plan_zoom
+    from anycell.zones import tiles_of
+
+    given, model = Image.from_array(image), load_model(model_name)
+    covered = np.zeros(labels.shape, dtype=np.bool_)
+    for tile in tiles_of(plan_zoom(given, model), given, model, core_at):
+        covered[tile.core.slices] = True
+    numbers = np.unique(labels[labels > 0])
+    middles = np.array(center_of_mass(labels > 0, labels, numbers)).astype(int)
+    return int((~covered[tuple(middles.T)]).sum())
+
+
 def with_empty(
     asked: argparse.Namespace, path: Path, drawn: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
@@ -185,6 +206,7 @@ def with_empty(
     some = matched(labels, np.load(path.with_suffix(".found.npy")))
     row["no skipping"] = run(asked, path, row["plan"]["zoom"])
     every = matched(labels, np.load(path.with_suffix(".found.npy")))
+    row["outside"] = outside(image, labels, asked.model)
     return row | {"found": len(every), "lost": len(every - some), "gained": len(some - every)}
 
 
@@ -220,6 +242,41 @@ def plot(told: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def write_tables(told: dict[str, Any], path: Path) -> None:
+    """Put tables between the marks of a document."""
+    sizes = [
+        "| diameter, px | zoom | CPU s/MP | at zoom 1 | F1@0.5 | at zoom 1 |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in told["cells"]:
+        plan, plain = row["plan"], row["zoom 1"]
+        per = [f"{part['cpu'] / row['megapixels']:.2f}" for part in (plan, plain)]
+        f1 = [f"{part['f1']:.3f}" for part in (plan, plain)]
+        cells = [str(row["diameter"]), f"{plan['zoom']:.2f}", *per, *f1]
+        sizes.append(f"| {' | '.join(cells)} |")
+    empty = [
+        (
+            "| slide | empty | tiles | in cores | CPU s/MP | no skipping | cells"
+            " | outside | found | lost | gained |"
+        ),
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in told["empty"]:
+        plan, plain = row["plan"], row["no skipping"]
+        per = [f"{part['cpu'] / row['megapixels']:.2f}" for part in (plan, plain)]
+        cells = [f"{row['tissue']}, islands {row['islands']:g}", f"{row['empty']:.0%}"]
+        cells += [f"{plan['tiles']} of {plain['tiles']}", f"{plan['in_cores']:.0%}", *per]
+        cells += [f"{row[name]:,}" for name in ("truth", "outside", "found", "lost", "gained")]
+        empty.append(f"| {' | '.join(cells)} |")
+    text = path.read_text(encoding="utf-8")
+    for name, lines in (("sizes", sizes), ("empty", empty)):
+        before, _, rest = text.partition(f"<!-- {name} -->")
+        after = rest.partition(f"<!-- /{name} -->")[2]
+        inside = "\n".join(["", "", *lines, "", ""])
+        text = f"{before}<!-- {name} -->{inside}<!-- /{name} -->{after}"
+    path.write_text(text, encoding="utf-8")
+
+
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("bench_out"))
@@ -231,6 +288,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="general")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--parts", default="cells,empty")
+    parser.add_argument("--docs", type=Path)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--zoom", type=float, help=argparse.SUPPRESS)
     return parser
@@ -259,6 +317,8 @@ def main() -> None:
             told["empty"] = by_empty(asked, path)
     (asked.out / "zoom.json").write_text(json.dumps(told, indent=1) + "\n")
     plot(told, asked.out / "zoom.png")
+    if asked.docs:
+        write_tables(told, asked.docs)
 
 
 if __name__ == "__main__":
