@@ -14,7 +14,7 @@ from tifffile import TiffFile
 
 from anycell.errors import OutputError
 from anycell.files import open_image, read_labels
-from anycell.files.label_files import sampled_labels
+from anycell.files.label_files import open_labels, sampled_labels
 from anycell.files.label_store import CHUNK, LabelStore
 from anycell.image import Region
 from anycell.labels import Labels
@@ -115,7 +115,9 @@ def test_sampled_gives_evenly_spaced_pixels(tmp_path: Path, ending: str) -> None
     store.to_tiff(path, 70_000) if ending == "tiff" else store.to_ome_zarr(path, "x", None)
     rows = ((np.arange(300) + 0.5) * SHAPE[0] / 300).astype(int)
     columns = ((np.arange(150) + 0.5) * SHAPE[1] / 150).astype(int)
-    assert np.array_equal(sampled_labels(path, (300, 150)), wanted[np.ix_(rows, columns)])
+    assert np.array_equal(
+        sampled_labels(open_labels(path), (300, 150)), wanted[np.ix_(rows, columns)]
+    )
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,14 +17,14 @@ from typing import Any, Literal
 
 from anycell.errors import AnycellError, InputError, OutputError
 from anycell.exports import export_paths, write_exports
-from anycell.files import find_images, label_name, open_image, read_labels
+from anycell.files import find_images, label_name, open_image, open_labels
 from anycell.files.cell_masks import MASKS
 from anycell.files.coco import coco_images, coco_labels
 from anycell.files.label_files import read_json
 from anycell.files.painting import Overlaps
 from anycell.files.places import LABEL_ENDINGS, is_label_file
 from anycell.image import Image
-from anycell.labels import Labels
+from anycell.labels import Plane
 from anycell.measure import measure
 from anycell.runs import make_folder
 
@@ -182,10 +182,10 @@ def _convert(source: Source, out: Path, settings: ConvertSettings) -> Converted:
     return Converted(source.path, tuple(files), len(cells.number))
 
 
-def _labels(source: Source, image: Image | None, settings: ConvertSettings) -> Labels:
+def _labels(source: Source, image: Image | None, settings: ConvertSettings) -> Plane:
     shape = None if image is None else (image.shape[1], image.shape[2])
     if source.inside is None:
-        return read_labels(source.path, shape=shape, overlaps=settings.overlaps)
+        return open_labels(source.path, shape=shape, overlaps=settings.overlaps)
     content = read_json(source.path)
     return coco_labels(content, source.path, shape, settings.overlaps, source.inside)
 

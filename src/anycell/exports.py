@@ -20,17 +20,17 @@ from anycell.files import display, sampled_labels, write_labels, write_overlay
 from anycell.files.cell_table import write_table
 from anycell.files.coco import write_coco
 from anycell.files.geojson import write_geojson
+from anycell.files.label_store import tiles_of, write_tiled
 from anycell.files.ome_zarr_labels import write_ome_zarr
 from anycell.files.roi_zip import write_rois
 from anycell.image import Image
-from anycell.labels import Labels
+from anycell.labels import Plane
 from anycell.measure import Cells
 
 __all__ = [
     "FORMATS",
     "Format",
     "draw_overlay",
-    "draw_sampled",
     "export_paths",
     "parse_formats",
     "write_exports",
@@ -56,16 +56,7 @@ class Format:
     needs_image: bool = False
 
 
-def _shrunk(labels: Labels, shape: tuple[int, ...]) -> Labels:
-    """Every so many rows and columns of labels, to go with a smaller picture."""
-    rows, columns = (
-        ((np.arange(size) + 0.5) * full / size).astype(int)
-        for size, full in zip(shape, labels.shape, strict=True)
-    )
-    return labels[np.ix_(rows, columns)]
-
-
-def draw_overlay(labels: Labels, image: Image, path: Path) -> None:
+def draw_overlay(labels: Plane, image: Image, path: Path) -> None:
     """Write the outlines of cells drawn over their image, as PNG.
 
     Raises
@@ -73,19 +64,7 @@ def draw_overlay(labels: Labels, image: Image, path: Path) -> None:
     OutputError : the file cannot be written.
     """
     picture = display(image, OVERLAY_SIDE if max(labels.shape) > OVERLAY_SIDE else None)
-    write_overlay(picture, _shrunk(labels, picture.shape[:2]), path)
-
-
-def draw_sampled(labels: Path, image: Image, path: Path) -> None:
-    """Write the same from labels in a file that anycell wrote, of any size.
-
-    Raises
-    ------
-    OutputError : the file cannot be written.
-    """
-    picture = display(image, OVERLAY_SIDE)
-    rows, columns = picture.shape[:2]
-    write_overlay(picture, sampled_labels(labels, (rows, columns)), path)
+    write_overlay(picture, sampled_labels(labels, picture.shape[:2]), path)
 
 
 def _overlay(cells: Cells, image: Image | None, path: Path) -> None:
@@ -93,8 +72,16 @@ def _overlay(cells: Cells, image: Image | None, path: Path) -> None:
     draw_overlay(cells.labels, image, path)
 
 
+def _labels(cells: Cells, image: Image | None, path: Path) -> None:
+    if isinstance(cells.labels, np.ndarray):
+        write_labels(cells.labels, path)
+        return
+    largest = int(cells.number.max(initial=0))
+    write_tiled(tiles_of(cells.labels), cells.labels.shape, path, largest)
+
+
 FORMATS: dict[str, Format] = {
-    "labels": Format("_label.tiff", lambda cells, _, path: write_labels(cells.labels, path)),
+    "labels": Format("_label.tiff", _labels),
     "geojson": Format(".geojson", lambda cells, _, path: write_geojson(cells, path)),
     "roi": Format("_rois.zip", lambda cells, _, path: write_rois(cells, path)),
     "csv": Format("_cells.csv", lambda cells, _, path: write_table(cells, path)),

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from anycell.crew import TooLargeError, side_by_side
 from anycell.errors import AnycellError, InputError, OutputError, SettingError, unknown_name
-from anycell.exports import draw_overlay, draw_sampled, export_paths, write_exports
-from anycell.files import Opening, read_labels, write_labels
+from anycell.exports import draw_overlay, export_paths, write_exports
+from anycell.files import Opening, open_labels, write_labels
 from anycell.image import Image, Region
-from anycell.labels import Labels
+from anycell.labels import Plane
 from anycell.measure import measure
 from anycell.model import identity
 from anycell.road import Asked, prepare
@@ -322,10 +322,10 @@ def _segment_slide(
     going = Going(settings.resume, settings.shard, compute)
     written = write_slide(road, target, going, progress)
     if settings.overlay:
-        draw_sampled(target.path, image, task.overlay)
+        draw_overlay(open_labels(target.path), image, task.overlay)
     if settings.exports:
         cores = [tile.core for tile in road.tiles]
-        _export(task, settings, read_labels(target.path), written.confidence, cores)
+        _export(task, settings, open_labels(target.path), written.confidence, cores)
     return FileResult(
         task.image,
         target.path if written.path is not None else target.parts,
@@ -340,7 +340,7 @@ def _segment_slide(
 def _export(
     task: Task,
     settings: FolderSettings,
-    labels: Labels,
+    labels: Plane,
     confidence: NDArray[np.float32],
     cores: Sequence[Region],
 ) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from anycell.errors import InputError
 from anycell.image import Image, Pixels, Region
-from anycell.labels import Labels, boxes
+from anycell.labels import Labels, Plane, bands, boxes
 
 __all__ = ["Cells", "measure"]
 
@@ -27,6 +27,9 @@ PLAUSIBLE = 8.0
 
 CORNER = np.sqrt(2.0)
 
+MARGIN = 2
+"""Rows beside a band from which it is known which of its pixels' neighbours are on a rim."""
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -34,7 +37,7 @@ class Cells:
 
     Attributes
     ----------
-    labels : rows x columns; 0 is background, numbers may have gaps.
+    labels : rows x columns, in memory or in a file; 0 is background, numbers may have gaps.
     number : of each cell, rising; all further arrays have one element per cell.
     area : pixels.
     center : mean (y, x), pixels, the centre of the first pixel being (0, 0).
@@ -54,7 +57,7 @@ class Cells:
     name : of the image's file.
     """
 
-    labels: Labels
+    labels: Plane
     number: NDArray[np.int64]
     area: NDArray[np.int64]
     center: NDArray[np.float64]
@@ -85,6 +88,10 @@ class Cells:
         circularity: NDArray[np.float64] = 4 * np.pi * self.area / around**2
         return circularity
 
+    def index(self, number: int) -> int:
+        """Where a cell stands in the arrays."""
+        return int(np.searchsorted(self.number, number))
+
     def facts(self) -> dict[str, NDArray[np.float64]]:
         """What every export carries of each cell; flags as 1 and 0."""
         facts = {
@@ -98,7 +105,7 @@ class Cells:
 
 
 def measure(
-    labels: Labels,
+    labels: Plane,
     image: Image | None = None,
     *,
     confidence: NDArray[np.float32] | None = None,
@@ -169,7 +176,7 @@ class _Sums:
     light: NDArray[np.float64]
 
     @classmethod
-    def over(cls, labels: Labels, count: int, image: Image | None) -> _Sums:
+    def over(cls, labels: Plane, count: int, image: Image | None) -> _Sums:
         """Go over a plane once."""
         height, width = labels.shape
         channels = 0 if image is None else image.shape[0]
@@ -182,17 +189,17 @@ class _Sums:
             np.zeros(count),
             light,
         )
-        step = max(1, BAND // max(1, width))
-        for y in range(0, height, step):
-            rows = slice(y, min(height, y + step))
+        for rows, near in bands(labels, max(1, BAND // max(1, width)), MARGIN):
             pixels = None
             if image is not None:
                 pixels = image.read(Region(rows.start, 0, rows.stop, width))
-            sums._add(labels, rows, pixels)
+            sums._add(near, rows, pixels)
         return sums
 
-    def _add(self, labels: Labels, rows: slice, pixels: Pixels | None) -> None:
-        band = labels[rows]
+    def _add(self, near: Labels, rows: slice, pixels: Pixels | None) -> None:
+        above = min(MARGIN, rows.start)
+        within = slice(above, above + rows.stop - rows.start)
+        band = near[within]
         inside = np.flatnonzero(band)
         if not len(inside):
             return
@@ -207,7 +214,7 @@ class _Sums:
         self.area[own] += np.bincount(cell, minlength=size)
         for row, weight in zip(self.moments, (dy, dx, dy * dy, dx * dx, dy * dx), strict=True):
             row[own] += np.bincount(cell, weight, size)
-        steps = _rim_steps(labels, rows)
+        steps = _rim_steps(near, within)
         on = np.flatnonzero(steps)
         rim = band.ravel()[on] - low
         self.perimeter[own] += np.bincount(rim, steps.ravel()[on], size)
@@ -250,11 +257,13 @@ def _rim_steps(labels: Labels, rows: slice) -> NDArray[np.float64]:
 
     A pixel is on the rim when one of its four neighbours is not of the cell; what it
     adds follows from how many neighbours on the rim it has, beside and across.
+
+    Parameters
+    ----------
+    labels : of the rows and ``MARGIN`` more on either side, fewer at the plane's edges.
     """
-    height, width = labels.shape
-    above, below = max(0, rows.start - 2), min(height, rows.stop + 2)
-    near = np.zeros((below - above + 2, width + 2), dtype=np.int32)
-    near[1:-1, 1:-1] = labels[above:below]
+    width = labels.shape[1]
+    near = np.pad(labels, 1)
     here = near[1:-1, 1:-1]
     rim = np.zeros_like(near)
     edge = np.zeros(here.shape, dtype=np.bool_)
@@ -273,7 +282,7 @@ def _rim_steps(labels: Labels, rows: slice) -> NDArray[np.float64]:
     length[[21, 33]] = CORNER
     length[[13, 23]] = (1 + CORNER) / 2
     steps: NDArray[np.float64] = np.where(rim[1:-1, 1:-1] > 0, length[code], 0.0)
-    return steps[rows.start - above : rows.stop - above]
+    return steps[rows]
 
 
 def _crossing(box: NDArray[np.int64], cores: Sequence[Region]) -> NDArray[np.bool_]:

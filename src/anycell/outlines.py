@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.labels import Labels, boxes
+from anycell.labels import Labels, Plane, boxes, neighbours
 
 __all__ = ["Polygon", "Ring", "Runs", "inside_runs", "to_xy", "trace"]
 
@@ -56,33 +56,50 @@ def to_xy(points: NDArray[np.int64] | NDArray[np.float64]) -> list[list[float]]:
     return swapped
 
 
-def trace(labels: Labels) -> Iterator[tuple[int, list[Polygon]]]:
-    """Give the number and the polygons of each cell, by number.
+def trace(
+    labels: Plane, number: NDArray[np.int64] | None = None, box: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, list[Polygon]]]:
+    """Give the number and the polygons of each cell: of an array by number, else by place.
 
     Outer rings run clockwise as seen on a screen, holes the other way.
+
+    Parameters
+    ----------
+    number, box : of each cell, if they are known already, see ``anycell.measure.Cells``.
     """
-    box = boxes(labels)
-    numbers = np.flatnonzero(box[:, 3])
-    box = box[numbers]
-    size = np.cumsum(np.prod(box[:, 2:] - box[:, :2] + 2, axis=1))
-    begin = 0
-    while begin < len(numbers):
-        room = BATCH + (size[begin - 1] if begin else 0)
-        end = max(begin + 1, int(np.searchsorted(size, room, side="right")))
-        yield from _trace_some(labels, numbers[begin:end], box[begin:end])
-        begin = end
+    if number is None or box is None:
+        box = boxes(labels)
+        number = np.flatnonzero(box[:, 3])
+        box = box[number]
+    for index, some, corner in neighbours(labels, box):
+        near = box[index]
+        size = np.cumsum(np.prod(near[:, 2:] - near[:, :2] + 2, axis=1))
+        begin = 0
+        while begin < len(index):
+            room = BATCH + (size[begin - 1] if begin else 0)
+            end = max(begin + 1, int(np.searchsorted(size, room, side="right")))
+            part = index[begin:end]
+            yield from _trace_some(some, corner, number[part], box[part])
+            begin = end
 
 
 def _trace_some(
-    labels: Labels, numbers: NDArray[np.int64], box: NDArray[np.int64]
+    labels: Labels,
+    corner: tuple[int, int],
+    numbers: NDArray[np.int64],
+    box: NDArray[np.int64],
 ) -> Iterator[tuple[int, list[Polygon]]]:
-    """Trace cells cut out of their image, one after the other in one flat array."""
+    """Trace cells cut out of their image, one after the other in one flat array.
+
+    Parameters
+    ----------
+    labels : with all pixels of the cells, the first pixel being (y, x) ``corner``.
+    """
     sides = box[:, 2:] - box[:, :2] + 2
     start = np.concatenate([[0], np.cumsum(sides[:, 0] * sides[:, 1])])
     inside = np.zeros(start[-1], dtype=np.bool_)
-    for k, (number, (y0, x0, y1, x1)) in enumerate(
-        zip(numbers.tolist(), box.tolist(), strict=True)
-    ):
+    places = (box - np.tile(corner, 2)).tolist()
+    for k, (number, (y0, x0, y1, x1)) in enumerate(zip(numbers.tolist(), places, strict=True)):
         crop = inside[start[k] : start[k + 1]].reshape(y1 - y0 + 2, x1 - x0 + 2)
         np.equal(labels[y0:y1, x0:x1], number, out=crop[1:-1, 1:-1])
     edges = _Edges.of(inside, start, sides[:, 1])

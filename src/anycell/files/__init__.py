@@ -8,7 +8,7 @@ Nothing heavy is imported before a file asks for it.
 """
 
 from anycell.files.display import display, overlay, write_overlay
-from anycell.files.label_files import read_labels, sampled_labels, write_labels
+from anycell.files.label_files import open_labels, read_labels, sampled_labels, write_labels
 from anycell.files.opening import Opening, open_image
 from anycell.files.places import find_images, label_name, label_path, label_paths
 
@@ -20,6 +20,7 @@ __all__ = [
     "label_path",
     "label_paths",
     "open_image",
+    "open_labels",
     "overlay",
     "read_labels",
     "sampled_labels",

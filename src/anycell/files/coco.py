@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from anycell.errors import InputError
 from anycell.files.damage import replacing
+from anycell.files.ordering import in_order
 from anycell.files.painting import Overlaps, Painting, canvas_shape, cell_numbers
-from anycell.labels import Labels
+from anycell.labels import Labels, neighbours
 from anycell.measure import Cells
 from anycell.outlines import Runs, inside_runs
 
@@ -56,20 +57,22 @@ def write_coco(cells: Cells, path: Path) -> None:
         "categories": [{"id": 1, "name": "cell", "supercategory": ""}],
         "images": [{"id": 1, "file_name": cells.name, "height": height, "width": width}],
     }
-    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head)[:-1] + ', "annotations": [')
-        for index, text in enumerate(_annotations(cells)):
-            file.write((",\n" if index else "\n") + text)
-        file.write("\n]}\n")
+    with replacing(path) as draft, draft.open("wb") as file:
+        file.write(json.dumps(head)[:-1].encode() + b', "annotations": [')
+        annotations = in_order(_annotations(cells), len(cells.number), path.parent)
+        for index, text in enumerate(annotations):
+            file.write((b",\n" if index else b"\n") + text)
+        file.write(b"\n]}\n")
 
 
-def _annotations(cells: Cells) -> Iterator[str]:
+def _annotations(cells: Cells) -> Iterator[tuple[int, bytes]]:
+    """The index of each cell and the text of its annotation."""
     height, width = cells.labels.shape
     facts = {name: column.tolist() for name, column in cells.facts().items()}
     known = facts.pop("confidence")
     areas, boxes = cells.area.tolist(), cells.box.tolist()
     numbers = cells.number.tolist()
-    for index, counts in enumerate(_rle(cells)):
+    for index, counts in _rle(cells):
         y0, x0, y1, x1 = boxes[index]
         score = known[index]
         content = {
@@ -83,44 +86,66 @@ def _annotations(cells: Cells) -> Iterator[str]:
             **({"score": round(score, 6)} if score == score else {}),
             "attributes": {name: bool(column[index]) for name, column in facts.items()},
         }
-        yield json.dumps(content, separators=(",", ":"))
+        yield index, json.dumps(content, separators=(",", ":")).encode()
 
 
-def _rle(cells: Cells) -> Iterator[str]:
-    """Compressed RLE of each cell, in the order of their numbers."""
-    number, first, length = _down(cells.labels)
-    bounds = np.searchsorted(number, np.append(cells.number, np.iinfo(np.int64).max))
-    pixels = cells.labels.size
-    for begin in range(0, len(cells.number), TOGETHER):
-        cut = bounds[begin : begin + TOGETHER + 1]
-        part = slice(cut[0], cut[-1])
-        ends = first[part] + length[part]
-        before = np.concatenate([[0], ends[:-1]])
-        before[cut[:-1] - cut[0]] = 0
-        counts = np.stack([first[part] - before, length[part]], axis=1).ravel()
-        last = 2 * (cut[1:] - cut[0])
-        tail = pixels - ends[cut[1:] - cut[0] - 1]
-        counts = np.insert(counts, last[tail > 0], tail[tail > 0])
-        size = np.diff(2 * cut) + (tail > 0)
-        yield from counts_to_text(counts, size)
+def _rle(cells: Cells) -> Iterator[tuple[int, str]]:
+    """The index of each cell and its compressed RLE."""
+    height, width = cells.labels.shape
+    for index, near, corner in neighbours(cells.labels, cells.box):
+        numbers = cells.number[index]
+        number, first, length = _down(near, corner, height)
+        owner = np.minimum(np.searchsorted(numbers, number), len(numbers) - 1)
+        own = numbers[owner] == number  # cells that only reach in belong to another group
+        number, first, length = number[own], first[own], length[own]
+        bounds = np.searchsorted(number, np.append(numbers, np.iinfo(np.int64).max))
+        for begin in range(0, len(index), TOGETHER):
+            cut = bounds[begin : begin + TOGETHER + 1]
+            part = slice(cut[0], cut[-1])
+            ends = first[part] + length[part]
+            before = np.concatenate([[0], ends[:-1]])
+            before[cut[:-1] - cut[0]] = 0
+            counts = np.stack([first[part] - before, length[part]], axis=1).ravel()
+            last = 2 * (cut[1:] - cut[0])
+            tail = height * width - ends[cut[1:] - cut[0] - 1]
+            counts = np.insert(counts, last[tail > 0], tail[tail > 0])
+            size = np.diff(2 * cut) + (tail > 0)
+            some = index[begin : begin + TOGETHER].tolist()
+            yield from zip(some, counts_to_text(counts, size), strict=True)
 
 
-def _down(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of equal numbers down the columns, by number, then place."""
-    height, width = labels.shape
-    step = max(1, BAND // max(1, height))
+def _down(
+    labels: Labels, corner: tuple[int, int], height: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of equal numbers down the columns, by number, then place.
+
+    Parameters
+    ----------
+    labels : a part of the plane, whose first pixel is (y, x) ``corner``.
+    height : of the plane.
+
+    Returns
+    -------
+    The number, the place of the first pixel down the columns of the plane, and the length.
+    """
+    rows, width = labels.shape
+    step = max(1, BAND // max(1, rows))
     parts = [np.zeros((3, 0), dtype=np.int64)]
     for x in range(0, width, step):
         flat = labels[:, x : x + step].T.ravel()
-        begin = np.flatnonzero(np.diff(flat, prepend=flat[0] - 1))
+        starts = np.diff(flat, prepend=flat[0] - 1) != 0
+        starts[::rows] = True
+        begin = np.flatnonzero(starts)
         length = np.diff(begin, append=len(flat))
         cell = flat[begin]
         some = cell > 0
-        parts.append(np.stack([cell[some], begin[some] + x * height, length[some]]))
+        column, row = np.divmod(begin[some], rows)
+        first = (column + x + corner[1]) * height + row + corner[0]
+        parts.append(np.stack([cell[some], first, length[some]]))
     number, first, length = np.concatenate(parts, axis=1)
     order = np.lexsort((first, number))
     number, first, length = number[order], first[order], length[order]
-    # Two bands may share a run: where the columns of one end and those of the next begin.
+    # A run may go on at the top of the next column.
     goes_on = (np.diff(number) == 0) & (first[1:] == (first + length)[:-1])
     heads = np.flatnonzero(np.concatenate([np.ones(min(1, len(number)), bool), ~goes_on]))
     length = np.add.reduceat(length, heads) if len(heads) else length

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from anycell.errors import InputError
 from anycell.files.damage import replacing
+from anycell.files.ordering import in_order
 from anycell.files.painting import Overlaps, Painting, canvas_shape, cell_numbers
 from anycell.labels import Labels
 from anycell.measure import Cells
@@ -40,19 +41,21 @@ def write_geojson(cells: Cells, path: Path) -> None:
     ------
     OutputError : the folder is missing or closed, or the disk is full.
     """
-    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
+    with replacing(path) as draft, draft.open("wb") as file:
         size = json.dumps(cells.labels.shape)
-        file.write(f'{{"type":"FeatureCollection","size":{size},"features":[')
-        for index, text in enumerate(_features(cells)):
-            file.write(",\n" if index else "\n")
+        file.write(f'{{"type":"FeatureCollection","size":{size},"features":['.encode())
+        features = in_order(_features(cells), len(cells.number), path.parent)
+        for index, text in enumerate(features):
+            file.write(b",\n" if index else b"\n")
             file.write(text)
-        file.write("\n]}\n")
+        file.write(b"\n]}\n")
 
 
-def _features(cells: Cells) -> Iterator[str]:
-    """The text of each feature."""
+def _features(cells: Cells) -> Iterator[tuple[int, bytes]]:
+    """The index of each cell and the text of its feature."""
     measured = _measurements(cells)
-    for index, (number, polygons) in enumerate(trace(cells.labels)):
+    for number, polygons in trace(cells.labels, cells.number, cells.box):
+        index = cells.index(number)
         rings = [[_closed(ring) for ring in polygon] for polygon in polygons]
         shape, places = ("MultiPolygon", rings) if len(rings) > 1 else ("Polygon", rings[0])
         values = ",".join(
@@ -60,11 +63,12 @@ def _features(cells: Cells) -> Iterator[str]:
             for name, column in measured.items()
             if (value := column[index]) == value  # not-a-number has no place in JSON
         )
-        yield (
+        text = (
             f'{{"type":"Feature","id":"{_identity(number)}","geometry":'
             f'{{"type":"{shape}","coordinates":{_compact(places)}}},"properties":'
             f'{{"objectType":"detection","name":"{number}","measurements":{{{values}}}}}}}'
         )
+        yield index, text.encode()
 
 
 def _compact(value: Any) -> str:

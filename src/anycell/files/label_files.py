@@ -16,17 +16,20 @@ from anycell.files.coco import coco_labels
 from anycell.files.damage import reading, replacing
 from anycell.files.geojson import geojson_labels
 from anycell.files.ome_zarr import labels_inside
-from anycell.files.opening import file_kind, open_image, open_source
+from anycell.files.opening import file_kind, open_source
 from anycell.files.painting import Overlaps
 from anycell.files.raster import palette_numbers
 from anycell.files.roi_zip import read_rois
 from anycell.files.seg_npy import is_pickled, read_seg
-from anycell.files.source import whole_plane
-from anycell.image import Pixels, Region
-from anycell.labels import Labels, as_labels
+from anycell.files.source import Source, as_image, whole_plane
+from anycell.files.stored_labels import StoredLabels, checked
+from anycell.image import Pixels
+from anycell.labels import Labels, Plane, as_labels, bands
 
-__all__ = ["read_json", "read_labels", "sampled_labels", "write_labels"]
+__all__ = ["open_labels", "read_json", "read_labels", "sampled_labels", "write_labels"]
 
+WHOLE = 25_000_000
+"""Labels of more pixels than this stay in their file, if parts of it can be read."""
 _BLOCK = 1024
 _KINDS = "PNG, TIFF, .npy or OME-Zarr with one whole number per pixel"
 _SEVERAL = (".geojson", ".json")
@@ -65,13 +68,52 @@ def read_labels(
     labels = _read_cells(place, shape, overlaps)
     if labels is None:
         labels = _read_numbers(place)
+    _check_shape(labels, place, shape)
+    return labels
+
+
+def open_labels(
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, int] | None = None,
+    overlaps: Overlaps = "refuse",
+) -> Plane:
+    """Open labels of any kind and size: as :func:`read_labels`, but large ones stay on disk.
+
+    Those are TIFF and OME-Zarr of more than 25 megapixels; their pixels are checked when
+    they are read.  Of every other kind all labels are in memory.
+
+    Raises
+    ------
+    AnycellError : as :func:`read_labels`.
+    """
+    place = Path(path)
+    labels: Plane | None = _read_cells(place, shape, overlaps)
+    if labels is None:
+        labels = _stored(place)
+    if labels is None:
+        labels = _read_numbers(place)
+    _check_shape(labels, place, shape)
+    return labels
+
+
+def _stored(place: Path) -> StoredLabels | None:
+    """Labels that stay in their file; None for those that are read whole."""
+    kind = file_kind(place)
+    if kind not in ("tiff", "zarr"):
+        return None
+    image = as_image(_source(place, kind), place, None, None, 0)
+    channels, height, width = image.shape
+    return StoredLabels(place, image) if channels == 1 and height * width > WHOLE else None
+
+
+def _check_shape(labels: Plane, place: Path, shape: tuple[int, int] | None) -> None:
     if shape is not None and labels.shape != tuple(shape):
         raise InputError(
             f"{place} has {labels.shape[0]} x {labels.shape[1]} pixels (rows x columns), its"
             f" image {shape[0]} x {shape[1]}",
             expected="the same rows and columns",
         )
-    return labels
 
 
 def _read_cells(place: Path, shape: tuple[int, int] | None, overlaps: Overlaps) -> Labels | None:
@@ -121,36 +163,24 @@ def _read_numbers(place: Path) -> Labels:
             expected=_KINDS,
             hint="the label file itself; the colors of a picture do not tell touching cells apart",
         )
-    try:
-        return as_labels(planes[0])
-    except InputError as error:
-        raise InputError(
-            f"{place}: {error.found}", expected=error.expected, hint=error.hint
-        ) from error
+    return checked(planes[0], place)
 
 
-def sampled_labels(path: Path, shape: tuple[int, int]) -> Labels:
-    """Read evenly spaced rows and columns of labels of any size, block by block.
+def sampled_labels(labels: Plane, shape: tuple[int, int]) -> Labels:
+    """Read evenly spaced rows and columns of labels of any size, band by band.
 
     Parameters
     ----------
-    path : of labels that anycell wrote.
     shape : rows and columns wanted, no more than there are.
     """
-    image = open_image(path)
-    _, height, width = image.shape
     rows, columns = (
         ((np.arange(size) + 0.5) * full / size).astype(int)
-        for size, full in zip(shape, (height, width), strict=True)
+        for size, full in zip(shape, labels.shape, strict=True)
     )
     out = np.empty(shape, dtype=np.int32)
-    for y in range(0, height, _BLOCK):
-        for x in range(0, width, _BLOCK):
-            block = Region(y, x, y + _BLOCK, x + _BLOCK).clip(height, width)
-            down = np.flatnonzero((rows >= block.y0) & (rows < block.y1))
-            across = np.flatnonzero((columns >= block.x0) & (columns < block.x1))
-            pixels = image.read(block)[0]
-            out[np.ix_(down, across)] = pixels[np.ix_(rows[down] - y, columns[across] - x)]
+    for band, pixels in bands(labels, _BLOCK):
+        down = slice(*np.searchsorted(rows, (band.start, band.stop)))
+        out[down] = pixels[np.ix_(rows[down] - band.start, columns)]
     return out
 
 
@@ -181,15 +211,17 @@ def write_labels(labels: NDArray[Any], path: str | os.PathLike[str]) -> None:
         )
 
 
+def _source(path: Path, kind: str) -> Source:
+    return open_source(labels_inside(path) if kind == "zarr" else path, as_numbers=True)
+
+
 def _read_planes(path: Path, kind: str) -> Pixels:
-    if kind == "zarr":
-        path = labels_inside(path)
     if kind == "png":
         with reading(path):
             numbers = palette_numbers(path.read_bytes())
         if numbers is not None:
             return numbers[None]
-    return whole_plane(open_source(path, as_numbers=True), path)
+    return whole_plane(_source(path, kind), path)
 
 
 def _read_npy(path: Path) -> Pixels:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from anycell.files.damage import replacing, writing
 from anycell.image import Region
-from anycell.labels import Labels
+from anycell.labels import Labels, Plane, bands
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["LabelStore"]
+__all__ = ["LabelStore", "tiles_of", "write_tiled"]
 
 CHUNK = 1024
 """Side of a chunk, pixels: 4 MiB in memory, some 50 KiB on disk."""
@@ -88,22 +88,7 @@ class LabelStore:
 
         The file appears whole or not at all.
         """
-        from tifffile import TiffWriter
-
-        dtype = np.dtype(np.uint32 if cells > np.iinfo(np.uint16).max else np.uint16)
-        with replacing(path) as draft, TiffWriter(draft, bigtiff=True) as file:
-            file.write(
-                self._tiles(dtype),
-                shape=self.shape,
-                dtype=dtype,
-                tile=(TIFF_TILE, TIFF_TILE),
-                photometric="minisblack",
-                compression="zlib",
-                predictor=True,
-                metadata=None,
-                software="anycell",
-                buffersize=32 * 2**20,
-            )
+        write_tiled(self._tiles(), self.shape, path, cells)
 
     def to_ome_zarr(self, path: Path, name: str, pixel_size: float | None) -> None:
         """Add smaller levels and metadata (OME-Zarr 0.5), and move the folder to ``path``.
@@ -135,14 +120,11 @@ class LabelStore:
         height, width = self._level(count - 1).shape
         return (-(-height // 2), -(-width // 2))
 
-    def _tiles(self, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    def _tiles(self) -> Iterator[Labels]:
         height, width = self.shape
         for y in range(0, height, TIFF_TILE):
             for x in range(0, width, TIFF_TILE):
-                region = Region(y, x, y + TIFF_TILE, x + TIFF_TILE).clip(height, width)
-                tile = np.zeros((TIFF_TILE, TIFF_TILE), dtype=dtype)
-                tile[: region.shape[0], : region.shape[1]] = self.read(region)
-                yield tile
+                yield self.read(Region(y, x, y + TIFF_TILE, x + TIFF_TILE).clip(height, width))
 
     def _chunk(self, key: tuple[int, int]) -> Labels:
         """Give a chunk that may be written to, and let go of the one unused for longest."""
@@ -173,6 +155,49 @@ class LabelStore:
     def _place(self, key: tuple[int, int]) -> tuple[slice, slice]:
         y, x = (k * CHUNK for k in key)
         return Region(y, x, y + CHUNK, x + CHUNK).clip(*self.shape).slices
+
+
+def write_tiled(tiles: Iterable[Labels], shape: tuple[int, ...], path: Path, largest: int) -> None:
+    """Write a tiled BigTIFF of 16 bits, or 32 for numbers above 65,535; zlib, nothing lost.
+
+    The file appears whole or not at all.
+
+    Parameters
+    ----------
+    tiles : of ``TIFF_TILE`` rows and columns, those at the far edges less, row by row.
+    shape : of the plane.
+    largest : of the numbers.
+    """
+    from tifffile import TiffWriter
+
+    dtype = np.dtype(np.uint32 if largest > np.iinfo(np.uint16).max else np.uint16)
+
+    def filled() -> Iterator[NDArray[Any]]:
+        for part in tiles:
+            tile = np.zeros((TIFF_TILE, TIFF_TILE), dtype=dtype)
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
+
+    with replacing(path) as draft, TiffWriter(draft, bigtiff=True) as file:
+        file.write(
+            filled(),
+            shape=shape,
+            dtype=dtype,
+            tile=(TIFF_TILE, TIFF_TILE),
+            photometric="minisblack",
+            compression="zlib",
+            predictor=True,
+            metadata=None,
+            software="anycell",
+            buffersize=32 * 2**20,
+        )
+
+
+def tiles_of(plane: Plane) -> Iterator[Labels]:
+    """Cut a plane into the tiles that :func:`write_tiled` takes."""
+    for _, rows in bands(plane, TIFF_TILE):
+        for x in range(0, plane.shape[1], TIFF_TILE):
+            yield rows[:, x : x + TIFF_TILE]
 
 
 def _parts(

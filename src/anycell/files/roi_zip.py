@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from anycell.errors import FormatError, InputError, SettingError
 from anycell.files.damage import reading, replacing
+from anycell.files.ordering import in_order
 from anycell.files.painting import Overlaps, Painting, canvas_shape, cell_numbers
 from anycell.labels import Labels
 from anycell.measure import Cells
@@ -46,20 +48,28 @@ def write_rois(cells: Cells, path: Path) -> None:
     OutputError : the folder is missing or closed, or the disk is full.
     """
     roifile = _roifile()
-    facts = {name: column.tolist() for name, column in cells.facts().items()}
     digits = len(str(int(cells.number.max(initial=0))))
     with replacing(path) as draft, zipfile.ZipFile(draft, "w") as file:
-        for index, (number, polygons) in enumerate(trace(cells.labels)):
-            roi = _roi(roifile, polygons)
-            roi.name = str(number)
-            roi.props = "".join(
-                f"{name}: {column[index]:.6g}\n"
-                for name, column in facts.items()
-                if column[index] == column[index]  # not-a-number: not known
-            )
+        rois = in_order(_rois(roifile, cells), len(cells.number), path.parent)
+        for number, roi in zip(cells.number.tolist(), rois, strict=True):
             entry = zipfile.ZipInfo(f"{number:0{digits}}.roi")  # dated 1980: the same each time
             entry.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(entry, roi.tobytes(), compresslevel=1)
+            file.writestr(entry, roi, compresslevel=1)
+
+
+def _rois(roifile: Any, cells: Cells) -> Iterator[tuple[int, bytes]]:
+    """The index of each cell and its ROI."""
+    facts = {name: column.tolist() for name, column in cells.facts().items()}
+    for number, polygons in trace(cells.labels, cells.number, cells.box):
+        index = cells.index(number)
+        roi = _roi(roifile, polygons)
+        roi.name = str(number)
+        roi.props = "".join(
+            f"{name}: {column[index]:.6g}\n"
+            for name, column in facts.items()
+            if column[index] == column[index]  # not-a-number: not known
+        )
+        yield index, roi.tobytes()
 
 
 def _roi(roifile: Any, polygons: list[Polygon]) -> ImagejRoi:
