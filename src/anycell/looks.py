@@ -20,6 +20,7 @@ from anycell.labels import Labels, areas, edge_labels
 from anycell.normalize import Normalization, to_model_channels
 from anycell.predictor import Predictor
 from anycell.representations import Fields
+from anycell.views import agreement
 
 __all__ = ["Look", "Looks"]
 
@@ -112,11 +113,57 @@ class Looks:
         labels = representation.decode(outputs, (shape[0], shape[1]))
         return Look(labels, representation.confidence(outputs, labels), inside)
 
+    def alike(self, one: tuple[Region, Look], other: tuple[Region, Look]) -> float:
+        """F1 at IoU 0.5 between the cells that two looks show where both look.
+
+        Parameters
+        ----------
+        one, other : a region, at whatever zoom, and the look at it.
+
+        Returns
+        -------
+        0 where they see nothing in common, or either shows no cell.
+        """
+        (region, _), (second, _) = one, other
+        y0, x0 = max(region.y0, second.y0), max(region.x0, second.x0)
+        y1, x1 = min(region.y1, second.y1), min(region.x1, second.x1)
+        if y0 >= y1 or x0 >= x1:
+            return 0.0
+        common = Region(y0, x0, y1, x1)
+        step = max(_pixel(*one), _pixel(*other))
+        mine, theirs = (self._sampled(*seen, common, step) for seen in (one, other))
+        best = agreement(mine, theirs)
+        counts = [np.count_nonzero(areas(labels)[1:]) for labels in (mine, theirs)]
+        return float(2.0 * np.count_nonzero(best > 0.5) / sum(counts)) if all(counts) else 0.0
+
+    def _sampled(self, region: Region, look: Look, common: Region, step: float) -> Labels:
+        """Labels of the cells that would be kept, at points so many image pixels apart."""
+        confidence = self.predictor.confidence_map(look.sure)
+        kept = np.append(False, confidence >= self.predictor.min_confidence)
+        pixel = _pixel(region, look)
+        place = []
+        for begin, end, origin, size in zip(
+            (common.y0, common.x0),
+            (common.y1, common.x1),
+            (region.y0, region.x0),
+            look.shown.shape,
+            strict=True,
+        ):
+            points = np.arange(begin + step / 2.0, end, step)
+            place.append(np.minimum(((points - origin) / pixel).astype(int), size - 1))
+        shown = look.shown[np.ix_(*place)]
+        return np.where(kept[shown], shown, 0)
+
     def known(self, tile: NDArray[np.float32]) -> Look | None:
         """The look at a tile, 3 x H x W, if there has been one."""
         if not self._seen or tile.shape[1] * tile.shape[2] > LARGEST:
             return None
         return self._seen.get(_key(tile))
+
+
+def _pixel(region: Region, look: Look) -> float:
+    """Image pixels per pixel of a look."""
+    return float(region.shape[0] / look.shown.shape[0])
 
 
 def _key(tile: NDArray[np.float32]) -> bytes:

@@ -8,6 +8,8 @@ size is asked of the network itself, from coarse to fine:
     half octaves up or down from it     ->  as long as that is better, or until it is clear
     (where the glance shows nothing     ->  the octaves 1/4 1/2 1 2, then half an octave
                                             around the best of them)
+    (where none is even fair            ->  all half octaves; which cells are found again
+                                            at the next one?)
 
 A zoom is judged by how well the cells found there agree with the outputs that they were
 found in (their confidence), with a small preference for the network's typical diameter.
@@ -21,6 +23,7 @@ melt together, and their confidence with them.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,6 +62,12 @@ SMALL = 0.85
 """Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
 FALLING = 0.8
 """A larger octave is not tried when the last one scored below this share of the best."""
+STEADINESS = 1.0
+"""What it is worth that all cells are found again at the next zoom, where scores are low."""
+RARE = (0.1, 0.4)
+"""Score lost there per octave below 1/2, and above 1: few images are taken so closely, or so
+coarsely.  Cells are steady above 1 whether right or wrong, for no new pixels are seen."""
+STEADY = "unsure; the cells found are about the surest and steadiest at this zoom"
 BEST = "the cells found are about the surest at this zoom"
 SLACK = 0.05
 """Share of the best score that is given up for a smaller zoom."""
@@ -157,7 +166,7 @@ def find_zoom(looks: Looks, overview: NDArray[np.float32]) -> tuple[ZoomPlan, Gl
     if looks.predictor.diameter is None:
         return ZoomPlan(1.0, (), "the method has no scale of its own"), None
     glance = _glance_at(looks, overview)
-    trial = _Trial(looks, _places(glance), {}, {})
+    trial = _Trial(looks, _places(glance), {}, {}, {})
     found = _followed(trial, glance) or _searched(trial)
     return ZoomPlan(found[0], trial.tried, found[1]), glance
 
@@ -232,7 +241,21 @@ def _searched(trial: _Trial) -> tuple[float, str]:
         scores[upper] = trial.score(upper)
     if max(scores.values()) == 0.0:
         return 1.0, "no cells were found at any zoom"
-    return best_zoom(scores), BEST
+    if max(scores.values()) >= FAIR:
+        return best_zoom(scores), BEST
+    return _steadiest(trial), STEADY
+
+
+def _steadiest(trial: _Trial) -> float:
+    """The zoom whose cells are sure, and found again half an octave up or down."""
+    zooms = [half_octave(2.0 ** (step / 2)) for step in range(STEPS[0], STEPS[1] + 1)]
+    scores = [trial.score(zoom) for zoom in zooms]
+    again = [trial.alike(lower, upper) for lower, upper in pairwise(zooms)]
+    either = [max(pair) for pair in zip([0.0, *again], [*again, 0.0], strict=True)]
+    octaves = np.log2(zooms)
+    rare = RARE[0] * np.maximum(0.0, -1.0 - octaves) + RARE[1] * np.maximum(0.0, octaves)
+    total = np.array(scores) + STEADINESS * np.array(either) - rare
+    return zooms[int(np.argmax(np.where(np.array(scores) > 0.0, total, -np.inf)))]
 
 
 def best_zoom(scores: dict[float, float]) -> float:
@@ -261,6 +284,7 @@ class _Trial:
     places: tuple[tuple[int, int], ...]
     scores: dict[float, float]
     sizes: dict[float, float]
+    seen: dict[float, list[tuple[Region, Look]]]
 
     @property
     def tried(self) -> tuple[tuple[float, float], ...]:
@@ -270,22 +294,30 @@ class _Trial:
     def score(self, zoom: float, *, whole: bool = False) -> float:
         """The score of the image at a zoom; the whole of it when it is small enough."""
         if zoom not in self.scores:
-            found = self._found(zoom, whole)
+            self.seen[zoom] = self._seen(zoom, whole)
+            found = [look for _, look in self.seen[zoom]]
             area = np.concatenate([look.cells()[1] for look in found])
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
             self.scores[zoom] = score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
 
-    def _found(self, zoom: float, whole: bool) -> list[Look]:
+    def alike(self, zoom: float, other: float) -> float:
+        """Mean F1 of the cells at a zoom and those at another, where windows are on one place."""
+        pairs = zip(self.seen[zoom], self.seen[other], strict=False)
+        return float(np.mean([self.looks.alike(one, two) for one, two in pairs]))
+
+    def _seen(self, zoom: float, whole: bool) -> list[tuple[Region, Look]]:
         _, height, width = self.looks.image.shape
         share = exact_zoom(zoom)
         if whole and height * width * zoom**2 <= WHOLE:
-            return [self.looks.at(Region(0, 0, height, width), share)]
-        found: list[Look] = []
+            everything = Region(0, 0, height, width)
+            return [(everything, self.looks.at(everything, share))]
+        found: list[tuple[Region, Look]] = []
         cells = 0
         for region in dict.fromkeys(self._window(place, zoom) for place in self.places):
-            found.append(self.looks.at(region, share))
-            cells += len(found[-1].cells()[0])
+            look = self.looks.at(region, share)
+            found.append((region, look))
+            cells += len(look.cells()[0])
             if cells >= ENOUGH:
                 break
         return found
