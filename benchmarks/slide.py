@@ -6,7 +6,7 @@
 An image given with ``--slide``, and a simulated section with exact labels, are mirrored up to
 each side and written as tiled TIFF or as PNG; each is segmented to a file in a fresh process
 that may use so many cores.  What it took goes into OUT/slide.json and OUT/slide.png, row by
-row.  On a machine that others use, the seconds are upper bounds; ``cpu`` is what the process
+row; rows that are there from an earlier run stay, unless they are measured again.  On a machine that others use, the seconds are upper bounds; ``cpu`` is what the process
 itself used, and ``busy`` that share of its cores.
 """
 
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -181,19 +182,36 @@ def main() -> None:
         whole = slide.read(Region(0, 0, *slide.shape[1:]))
         sources["slide"] = (np.moveaxis(whole, 0, -1), None)
     asked.out.mkdir(parents=True, exist_ok=True)
+    old = earlier(asked.out / "slide.json")
+    command = [*old["command"], *([";"] if old["command"] else []), "benchmarks/slide.py"]
     rows: list[dict[str, object]] = []
     for source, (pixels, labels) in sources.items():
         for kind in asked.kinds.split(","):
             for side in map(int, asked.sides.split(",")):
                 rows += run(asked, pixels, labels, {"source": source, "kind": kind, "side": side})
+                again = {place(row) for row in rows}
+                kept = [row for row in old["rows"] if place(row) not in again]
                 told = {
                     "machine": platform.machine(),
                     "processors": os.cpu_count(),
-                    "command": ["benchmarks/slide.py", *sys.argv[1:]],
-                    "rows": rows,
+                    "command": [*command, *sys.argv[1:]],
+                    "rows": sorted([*kept, *rows], key=place),
                 }
                 (asked.out / "slide.json").write_text(json.dumps(told, indent=1) + "\n")
-                plot(rows, asked.out / "slide.png")
+                plot(told["rows"], asked.out / "slide.png")
+
+
+def earlier(path: Path) -> dict[str, list[Any]]:
+    """Rows and command of an earlier run."""
+    if not path.is_file():
+        return {"rows": [], "command": []}
+    found: dict[str, list[Any]] = json.loads(path.read_text())
+    return found
+
+
+def place(row: dict[str, object]) -> tuple[Any, ...]:
+    """What tells one row from another, and their order."""
+    return tuple(row[key] for key in ("source", "kind", "model", "cores", "side"))
 
 
 def run(
