@@ -6,8 +6,9 @@
 An image given with ``--slide``, and a simulated section with exact labels, are mirrored up to
 each side and written as tiled TIFF or as PNG; each is segmented to a file in a fresh process
 that may use so many cores.  What it took goes into OUT/slide.json and OUT/slide.png, row by
-row; rows that are there from an earlier run stay, unless they are measured again.  On a machine that others use, the seconds are upper bounds; ``cpu`` is what the process
-itself used, and ``busy`` that share of its cores.
+row; rows that are there from an earlier run stay, unless they are measured again.  On a
+machine that others use, the seconds are upper bounds; ``cpu`` is what the process itself
+used, and ``busy`` that share of its cores.
 """
 
 from __future__ import annotations
