@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from anycell.bare import Squares, find_squares
+from anycell.errors import SettingError
 from anycell.grid import MARGIN, Grid, Tile
 from anycell.image import Image, Region
 from anycell.looks import Looks
 from anycell.matching import Rules
 from anycell.normalize import fit_normalization, to_model_channels
+from anycell.road import Asked
 from anycell.scale import ZoomPlan
 from anycell.scores import score_pair
+from anycell.seam_check import check_seams
 from anycell.segment import plan_zoom, segment
 from anycell.zones import tiles_of
 from test_scale import Seer, disks, lattice
@@ -182,3 +185,36 @@ def test_zones_of_two_zooms_shrink_within_their_own_region() -> None:
         times[core.slices] += 1
     assert times.max() == 1
     assert (times[full > 100] == 1).all()
+
+
+@pytest.mark.parametrize("contrast", [0.05, 0.1])
+def test_faint_cells_beside_bright_ones_are_not_bare(contrast: float) -> None:
+    """The upper half is bright, some cells of the lower are faint, the rest is noise."""
+    full = disks((1000, 1000), 24, lattice(24, 480) + [(y, x + 480.0) for y, x in lattice(24, 480)])
+    plane = full.read(Region(0, 0, 1000, 1000))[0] / np.float32(200.0)
+    plane[600:900, 200:500] = contrast * plane[:300, :300]
+    plane += np.random.default_rng(0).normal(0, 0.003, plane.shape)
+    found = squares_of(Image.from_array(plane.astype(np.float32)), 24.0, 120)
+    assert found.held[5:7, 2:4].all()
+    assert not found.held[5:, 6:].any()
+    assert not found.held[8:].any()
+
+
+def test_what_is_skipped_is_said() -> None:
+    """By zones or by squares: the share of the image that no tile answers for."""
+    image = disks((1500, 1500), 24, lattice(24, 300))
+    found = segment(image, Seer(), core=CORE)
+    assert found.plan is not None
+    seen = sum(core.shape[0] * core.shape[1] for core in found.cores) / 1500**2
+    assert found.plan.skipped == pytest.approx(1.0 - seen) != 0.0
+    assert found.plan.entry()["skipped"] == pytest.approx(1.0 - seen, abs=1e-4)
+    assert found.plan.skipped > 0.8
+
+
+def test_nothing_at_all_to_look_at() -> None:
+    slope = np.linspace(0.0, 1.0, 4000, dtype=np.float32)[None, :].repeat(300, axis=0)
+    image = Image.from_array(slope)
+    found = segment(image, Seer(), core=CORE)
+    assert (found.labels.shape, found.labels.max(), found.tiles) == ((300, 4000), 0, 0)
+    with pytest.raises(SettingError, match="nothing to check"):
+        check_seams(image, Seer(), Asked(core=CORE))

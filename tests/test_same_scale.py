@@ -47,23 +47,38 @@ def test_all_files_get_the_median_zoom_of_those_with_cells(tmp_path: Path) -> No
     noted = json.loads((out / "run.json").read_text())
     reasons = {entry["plan"]["reason"] for entry in noted["results"][:8]}
     assert reasons == {
-        "the same for all images, the median of 00.png, 01.png, 03.png, 04.png, 06.png, 07.png"
+        (
+            "the same for all images, the median of in/00.png, in/01.png, in/03.png, in/04.png,"
+            " in/06.png, in/07.png"
+        )
     }
     assert noted["results"][8]["plan"] is None
     assert noted["settings"]["same_scale"] is True
     assert noted["settings"]["zoom"] is None
 
 
-def test_a_few_of_many_images_are_looked_at_spread_evenly(tmp_path: Path) -> None:
-    # Were the first ones taken, or all, the zoom would be another.
-    paths = drawn(tmp_path / "in", ([24] + [48] * 3) * SAMPLED)
-    predictor = Seer()
-    plan = common_plan([Opening(path) for path in paths], predictor)
+@pytest.mark.parametrize("count", [10, 17, 26, 36])
+def test_a_few_of_many_images_are_looked_at_spread_evenly(tmp_path: Path, count: int) -> None:
+    """From the first to the last; were others taken, the zoom would be another."""
+    spread = {int(k) for k in np.linspace(0, count - 1, SAMPLED).round()}
+    paths = drawn(tmp_path / "in", [24 if k in spread else 48 for k in range(count)])
+    plan = common_plan([Opening(path) for path in paths], Seer())
     assert plan.zoom == 1.0
     assert plan.reason.count(".png") == SAMPLED
-    assert "32.png" in plan.reason
-    again = common_plan([Opening(path) for path in paths], Seer())
-    assert again == plan
+    assert {0, count - 1} <= spread
+    assert all(f"in/{k:02}.png" in plan.reason for k in spread)
+    assert common_plan([Opening(path) for path in paths], Seer()) == plan
+
+
+def test_files_of_one_name_in_many_folders_are_many_files(tmp_path: Path) -> None:
+    paths = []
+    for well, diameter in enumerate([24] * 20 + [48]):
+        (path,) = drawn(tmp_path / f"well{well:02}", [diameter])
+        paths.append(path)
+    plan = common_plan([Opening(path) for path in paths], Seer())
+    assert plan.zoom == 1.0
+    assert plan.reason.count("00.png") == SAMPLED
+    assert "well00/00.png" in plan.reason
 
 
 def test_images_without_cells_do_not_count_unless_there_are_no_others(tmp_path: Path) -> None:

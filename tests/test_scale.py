@@ -205,7 +205,8 @@ def test_two_looks_are_compared_where_both_look() -> None:
     assert looks.alike((all_of_it, whole), (all_of_it, moved)) < 0.2
     empty = replace(whole, labels=np.zeros_like(whole.labels))
     assert looks.alike((all_of_it, whole), (all_of_it, empty)) == 0.0
-    assert looks.alike((part, inside), (Region(300, 0, 400, 50), whole)) == 0.0
+    assert looks.alike((all_of_it, empty), (all_of_it, empty)) is None
+    assert looks.alike((part, inside), (Region(300, 0, 400, 50), whole)) is None
 
 
 def test_nothing_is_looked_at_twice_and_what_was_looked_at_is_the_result() -> None:

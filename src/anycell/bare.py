@@ -6,9 +6,11 @@
     |    |    | ## | ## |    |        lies within one cell around them
     +----+----+----+----+----+
 
-A square is bare when all of its pixels are as good as alike, in an image in which a typical
-cell has a few pixels: the overview, or where that is too coarse the image itself, small.
-Background that is brighter on one side of the image than on the other is bare, too.
+A square is bare when its pixels differ by no more than noise does, in an image in which a
+typical cell has a few pixels: the overview, or where that is too coarse the image itself,
+small.  So faint cells are seen beside bright ones.  The noise is taken from the quietest
+parts of the image.  Background that is brighter on one side of the image than on the other
+is bare, too: slopes are taken away.
 """
 
 from __future__ import annotations
@@ -27,8 +29,13 @@ from anycell.looks import Looks
 
 __all__ = ["Squares", "find_squares"]
 
-FLAT = 0.08
-"""Nothing stands out where all pixels are as near as this; dark is 0, bright is 1."""
+FLAT = (0.04, 0.08)
+"""Nothing stands out where all pixels are as near as this, at least and at most; dark is 0,
+bright is 1."""
+NOISE = 10.0
+"""Between those, so many deviations of the noise; its extremes in a square lie 6 to 9 apart."""
+QUIET = 10
+"""Per cent of the image's blocks that are taken to be quiet."""
 SEEN = 2.0
 """Diameter of a typical cell, pixels, in the small image in which it would stand out."""
 BLOCK = 8
@@ -101,22 +108,28 @@ def find_squares(looks: Looks, overview: NDArray[np.float32], cell: float, side:
     side : of the squares, pixels of the image.
     """
     _, height, width = looks.image.shape
-    held = np.zeros((ceil(height / side), ceil(width / side)), dtype=np.bool_)
+    spread = np.zeros((ceil(height / side), ceil(width / side)), dtype=np.float32)
+    noise: list[float] = []
     scale = (overview.shape[1] / height, overview.shape[2] / width)
     enough = cell * max(scale) >= SEEN or max(scale) >= 1.0
     fine = exact_zoom(max(SEEN / cell, 1 / 64))
-    for row, column in product(*(range(0, count, BLOCK) for count in held.shape)):
-        block = Region(row, column, row + BLOCK, column + BLOCK).clip(*held.shape)
+    for row, column in product(*(range(0, count, BLOCK) for count in spread.shape)):
+        block = Region(row, column, row + BLOCK, column + BLOCK).clip(*spread.shape)
+        around = _grown(block, side, cell).clip(height, width)
         if enough:
             part, corner, pixels = overview, (0, 0), scale
+            noise.append(_noise(_seen(overview, around, scale)))
         else:
-            around = _grown(block, side, cell).clip(height, width)
             part, corner = looks.planes(around, fine), (around.y0, around.x0)
             pixels = (float(fine), float(fine))
+            noise.append(_noise(part))
         for y, x in product(range(block.y0, block.y1), range(block.x0, block.x1)):
             square = _grown(Region(y, x, y + 1, x + 1), side, cell).clip(height, width)
-            held[y, x] = _stands_out(part, square.shift(-corner[0], -corner[1]), pixels)
-    return Squares(side, held)
+            seen = _seen(part, square.shift(-corner[0], -corner[1]), pixels)
+            level = _levelled(seen)
+            spread[y, x] = (level.max(axis=(1, 2)) - level.min(axis=(1, 2))).max()
+    flat = np.clip(NOISE * np.percentile(noise, QUIET), *FLAT)
+    return Squares(side, spread > flat)
 
 
 def _grown(squares: Region, side: int, cell: float) -> Region:
@@ -130,10 +143,32 @@ def _grown(squares: Region, side: int, cell: float) -> Region:
     )
 
 
-def _stands_out(planes: NDArray[np.float32], region: Region, scale: tuple[float, float]) -> bool:
-    """Whether something does in a region of a picture that is so much smaller."""
+def _seen(
+    planes: NDArray[np.float32], region: Region, scale: tuple[float, float]
+) -> NDArray[np.float32]:
+    """A region in a picture that is so much smaller."""
     rows = slice(int(region.y0 * scale[0]), ceil(region.y1 * scale[0]))
     columns = slice(int(region.x0 * scale[1]), ceil(region.x1 * scale[1]))
-    part = planes[:, rows, columns]
-    spread = part.max(axis=(1, 2)) - part.min(axis=(1, 2))
-    return bool(spread.max() > FLAT)
+    return planes[:, rows, columns]
+
+
+def _levelled(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take away a slope: the mean steps from edge to edge, down and across."""
+    _, rows, columns = planes.shape
+    down = (planes[:, -1].mean(axis=1) - planes[:, 0].mean(axis=1)) / max(1, rows - 1)
+    right = (planes[:, :, -1].mean(axis=1) - planes[:, :, 0].mean(axis=1)) / max(1, columns - 1)
+    y, x = np.arange(rows, dtype=np.float32), np.arange(columns, dtype=np.float32)
+    levelled: NDArray[np.float32] = planes - (
+        down[:, None, None] * y[:, None] + right[:, None, None] * x
+    )
+    return levelled
+
+
+def _noise(planes: NDArray[np.float32]) -> float:
+    """Standard deviation of the noisiest channel, from the differences of neighbours.
+
+    Their median is 0.954 deviations of Gaussian noise; edges are few and do not move it.
+    """
+    if planes.shape[2] < 2:
+        return 0.0
+    return float(np.median(np.abs(np.diff(planes, axis=2)), axis=(1, 2)).max() / 0.954)

@@ -15,9 +15,10 @@ read is the core with a halo around it, so that no cell of the core is cut.
                    read of the second tile
 
 Along each axis the reads have one length and are spread evenly from edge to edge; a
-core ends in the middle of an overlap, or at the edge of the plane.  No read reaches
-outside the plane unless the whole plane is smaller than one read, so no time goes
-into halos of nothing, and no sliver of a tile is left over at the end.
+core ends in the middle of an overlap, or at the edge of the plane.  No read
+reaches outside the plane by a whole step of the lattice (below) unless the whole plane is
+smaller than one read, so hardly any time goes into halos of nothing, and no sliver of a
+tile is left over at the end.
 
 Zoom.  ``core``, ``halo`` and ``multiple`` count network pixels; regions count the
 plane's own pixels (level 0).  Plane coordinate y is network coordinate y * p / q for a

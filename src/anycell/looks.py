@@ -25,7 +25,7 @@ from anycell.views import agreement
 __all__ = ["Look", "Looks"]
 
 LARGEST = 640 * 640
-"""Tiles of more network pixels than this are not remembered."""
+"""Tiles of more network pixels than this are not recognized."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Looks:
         labels = representation.decode(outputs, (shape[0], shape[1]))
         return Look(labels, representation.confidence(outputs, labels), inside)
 
-    def alike(self, one: tuple[Region, Look], other: tuple[Region, Look]) -> float:
+    def alike(self, one: tuple[Region, Look], other: tuple[Region, Look]) -> float | None:
         """F1 at IoU 0.5 between the cells that two looks show where both look.
 
         Parameters
@@ -122,19 +122,19 @@ class Looks:
 
         Returns
         -------
-        0 where they see nothing in common, or either shows no cell.
+        None where they see nothing in common, or neither shows a cell.
         """
         (region, _), (second, _) = one, other
         y0, x0 = max(region.y0, second.y0), max(region.x0, second.x0)
         y1, x1 = min(region.y1, second.y1), min(region.x1, second.x1)
         if y0 >= y1 or x0 >= x1:
-            return 0.0
+            return None
         common = Region(y0, x0, y1, x1)
         step = max(_pixel(*one), _pixel(*other))
         mine, theirs = (self._sampled(*seen, common, step) for seen in (one, other))
         best = agreement(mine, theirs)
         counts = [np.count_nonzero(areas(labels)[1:]) for labels in (mine, theirs)]
-        return float(2.0 * np.count_nonzero(best > 0.5) / sum(counts)) if all(counts) else 0.0
+        return 2.0 * np.count_nonzero(best > 0.5) / sum(counts) if any(counts) else None
 
     def _sampled(self, region: Region, look: Look, common: Region, step: float) -> Labels:
         """Labels of the cells that would be kept, at points so many image pixels apart."""

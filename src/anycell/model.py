@@ -53,7 +53,8 @@ __all__ = [
     "read_graph",
 ]
 
-FORMAT = 1
+FORMAT = 2
+"""Of models whose graphs may take a style; those of format 1 take none, and are read too."""
 FILE = "model.json"
 CARD = "card.md"
 DEFAULT = "general"
@@ -239,11 +240,11 @@ def read_about(folder: Path) -> dict[str, Any]:
         about = json.loads(_bytes(folder / FILE))
     except ValueError as error:
         raise ModelError(f"{folder / 'model.json'} is not JSON: {error}") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    if not isinstance(about, dict) or about.get("format") not in (1, FORMAT):
         found = about.get("format") if isinstance(about, dict) else about
         raise ModelError(
             f"{folder} has the model format {found!r}",
-            expected=f"format {FORMAT}",
+            expected=f"format 1 or {FORMAT}",
             hint="export the model with this version of anycell",
         )
     needed = ("sha256", "representation", "halo", "multiple", "diameter")

@@ -103,6 +103,7 @@ class ZoomPlan:
     zones : regions that tile the image; empty when all of it has the one zoom.
     squares : finer than zones, where something stands out; None when it does everywhere,
         or nobody knows.
+    skipped : share of the image that no tile answers for.
     """
 
     zoom: float
@@ -110,6 +111,7 @@ class ZoomPlan:
     reason: str
     zones: tuple[Zone, ...] = ()
     squares: Squares | None = field(default=None, compare=False, repr=False)
+    skipped: float = 0.0
 
     def entry(self) -> dict[str, Any]:
         """The plan as plain values for JSON: regions are y0, x0, y1, x1."""
@@ -120,12 +122,6 @@ class ZoomPlan:
         tried = [[_short(zoom), score] for zoom, score in self.tried]
         skipped = round(self.skipped, 4)
         return {"reason": self.reason, "tried": tried, "skipped": skipped, "zones": zones}
-
-    @property
-    def skipped(self) -> float:
-        """Share of the image that is not looked at."""
-        areas = [(v.region.shape[0] * v.region.shape[1], v.zoom is None) for v in self.zones]
-        return sum(a for a, skip in areas if skip) / max(1, sum(a for a, _ in areas))
 
 
 @dataclass(frozen=True)
@@ -295,16 +291,17 @@ class _Trial:
         """The score of the image at a zoom; the whole of it when it is small enough."""
         if zoom not in self.scores:
             self.seen[zoom] = self._seen(zoom, whole)
-            found = [look for _, look in self.seen[zoom]]
+            found = list(dict(self.seen[zoom]).values())
             area = np.concatenate([look.cells()[1] for look in found])
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
             self.scores[zoom] = score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
 
     def alike(self, zoom: float, other: float) -> float:
-        """Mean F1 of the cells at a zoom and those at another, where windows are on one place."""
+        """Mean F1 of the cells at a zoom and those at another, in windows on the same places."""
         pairs = zip(self.seen[zoom], self.seen[other], strict=False)
-        return float(np.mean([self.looks.alike(one, two) for one, two in pairs]))
+        found = [self.looks.alike(one, two) for one, two in pairs]
+        return float(np.mean([f1 for f1 in found if f1 is not None] or [0.0]))
 
     def _seen(self, zoom: float, whole: bool) -> list[tuple[Region, Look]]:
         _, height, width = self.looks.image.shape
@@ -312,12 +309,12 @@ class _Trial:
         if whole and height * width * zoom**2 <= WHOLE:
             everything = Region(0, 0, height, width)
             return [(everything, self.looks.at(everything, share))]
-        found: list[tuple[Region, Look]] = []
+        found: list[tuple[Region, Look]] = []  # one per place; two places may share a window
         cells = 0
-        for region in dict.fromkeys(self._window(place, zoom) for place in self.places):
+        for region in (self._window(place, zoom) for place in self.places):
             look = self.looks.at(region, share)
+            cells += 0 if region in dict(found) else len(look.cells()[0])
             found.append((region, look))
-            cells += len(look.cells()[0])
             if cells >= ENOUGH:
                 break
         return found

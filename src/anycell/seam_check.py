@@ -22,6 +22,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.errors import SettingError
 from anycell.grid import Grid, Tile
 from anycell.image import Image, Region
 from anycell.labels import Labels, boxes
@@ -73,6 +74,12 @@ def check_seams(image: Image, model: Predictor, asked: Asked, side: int = SIDE) 
     side : of the part, network pixels; the image's own if that is less.
     """
     road = prepare(image, model, asked)
+    if not road.tiles:
+        raise SettingError(
+            "there is nothing to check: no part of the image is looked at, for nothing stands out",
+            expected="an image with cells",
+            hint="--zoom 1 looks at all of it",
+        )
     zoom = road.tiles[0].zoom
     _, height, width = image.shape
     rows, columns = (min(size, ceil(side / zoom)) for size in (height, width))

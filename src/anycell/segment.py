@@ -26,7 +26,7 @@ from anycell.labels import Labels
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
 from anycell.road import Asked, Road, Stopwatch, cores_for, first_look, prepare
-from anycell.scale import ZoomPlan
+from anycell.scale import ZoomPlan, find_zoom
 from anycell.seams import ArraySink, Canvas
 from anycell.zones import find_plan
 
@@ -95,21 +95,23 @@ def common_plan(openings: Sequence[Opening], model: Predictor) -> ZoomPlan:
     if model.diameter is None:
         return ZoomPlan(1.0, (), "the method has no scale of its own")
     alone = model.split(2)[0]
-    step = max(1, len(openings) // SAMPLED)
-    zooms: dict[str, float] = {}
-    for opening in dict.fromkeys((*openings[::step], *openings)):
+    spread = np.linspace(0, len(openings) - 1, min(SAMPLED, len(openings))).round()
+    found: list[tuple[float, str]] = []
+    for opening in dict.fromkeys((*(openings[int(k)] for k in spread), *openings)):
         try:
-            plan = plan_zoom(opening.open(), alone)
+            looks, planes, _ = first_look(opening.open(), alone, Stopwatch())
         except AnycellError:
             continue
+        plan, _ = find_zoom(looks, planes)
         if any(score > 0 for _, score in plan.tried):
-            zooms[opening.path.name] = plan.zoom
-        if len(zooms) == SAMPLED:
+            found.append((plan.zoom, f"{opening.path.parent.name}/{opening.path.name}"))
+        if len(found) == SAMPLED:
             break
-    if not zooms:
+    if not found:
         return ZoomPlan(1.0, (), "no cells were found in any of the images")
-    zoom = sorted(zooms.values())[(len(zooms) - 1) // 2]
-    return ZoomPlan(zoom, (), f"the same for all images, the median of {', '.join(zooms)}")
+    zoom = sorted(zoom for zoom, _ in found)[(len(found) - 1) // 2]
+    names = ", ".join(name for _, name in found)
+    return ZoomPlan(zoom, (), f"the same for all images, the median of {names}")
 
 
 def segment(
@@ -130,7 +132,7 @@ def segment(
     image : an image, or an array of rows x columns or channels x rows x columns.
     model : the predictor; the default model of the package if none is given.
     core : side of the part that a tile answers for, network pixels.  Larger tiles take
-        more memory and waste less time on halos; the cells are the same.  None for 896,
+        more memory and waste less time on halos; the cells are as good as the same.  None for 896,
         or less at a small zoom.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).

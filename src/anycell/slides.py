@@ -31,6 +31,7 @@ from anycell.files.damage import writing
 from anycell.files.label_store import LabelStore
 from anycell.journal import GO_ON, Journals, journals_in, packed, read_plan, unpacked
 from anycell.labels import Labels
+from anycell.model import identity
 from anycell.road import Road, place_of, tile_of
 from anycell.seams import Canvas
 
@@ -326,7 +327,7 @@ def _plan(road: Road, target: Target) -> dict[str, Any]:
             "pixels": road.digest,
         },
         "normalization": [[float(v) for v in line] for line in lines],
-        "model": f"{road.predictor.name} {road.predictor.hash} {road.predictor.representation}",
+        "model": " ".join([*identity(road.predictor).values(), str(road.predictor.representation)]),
         "zoom": road.zoom,
         "least confidence": road.min_confidence,
         "tiles": len(road.tiles),

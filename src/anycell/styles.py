@@ -11,8 +11,8 @@ once, from windows all over the image, for each zoom that tiles have:
     |    []         []          |     tiles have that zoom; the mean of their styles
     +---------------------------+
 
-What fits in one tile is seen at once and keeps its own style, in however many tiles it
-is computed.  Where the windows lie does not depend on the tiles.
+What is no larger than 1056 network pixels is seen at once and keeps its own style, in
+however many tiles it is computed.  Where the windows lie does not depend on the tiles.
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ def styles_of(looks: Looks, tiles: Sequence[Tile]) -> Mapping[Fraction, NDArray[
 
     Returns
     -------
-    zoom -> style; empty when the only tile has its own, or the predictor has no styles.
+    zoom -> style; empty when the only tile has it already, or the predictor has no styles.
     """
-    if len(tiles) < 2 or not looks.predictor.style_size:
+    if not tiles or not looks.predictor.style_size:
         return {}
     _, height, width = looks.image.shape
     zooms = sorted({tile.zoom for tile in tiles})
     if len(zooms) == 1 and max(height, width) * zooms[0] <= WHOLE:
-        return {zooms[0]: _mean(looks, zooms[0], [Region(0, 0, height, width)])}
+        whole = Region(0, 0, height, width)
+        if [tile.read.clip(height, width) for tile in tiles] == [whole]:
+            return {}
+        return {zooms[0]: _mean(looks, zooms[0], [whole])}
     cores = {zoom: [tile.core for tile in tiles if tile.zoom == zoom] for zoom in zooms}
     return {
         zoom: _mean(looks, zoom, _windows((height, width), zoom, cores[zoom])) for zoom in zooms

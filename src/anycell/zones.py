@@ -96,6 +96,18 @@ def find_plan(
     overview : of the image, normalized, 3 x h x w.
     cores : from a zoom to the side of a tile's core, network pixels.
     """
+    plan = _with_zones(looks, overview, cores)
+    _, height, width = looks.image.shape
+    if plan.squares is None and not plan.zones:
+        return plan
+    tiles = tiles_of(plan, looks.image, looks.predictor, cores)
+    seen = sum(tile.core.shape[0] * tile.core.shape[1] for tile in tiles)
+    return replace(plan, skipped=1.0 - seen / (height * width))
+
+
+def _with_zones(
+    looks: Looks, overview: NDArray[np.float32], cores: Callable[[Fraction], int]
+) -> ZoomPlan:
     plan, glance = find_zoom(looks, overview)
     _, height, width = looks.image.shape
     core = cores(exact_zoom(plan.zoom))

@@ -77,8 +77,9 @@ def _show_plan(plan: ZoomPlan) -> None:
     print(f"  zoom        {plan.zoom:.3g}: {plan.reason}")
     tried = ", ".join(f"{zoom:.3g}: {score:.2f}" for zoom, score in plan.tried)
     print(f"  tried       {tried or 'nothing'}")
-    if plan.zones:
-        print(f"  zones       {len(plan.zones)}, {plan.skipped:.0%} of the image skipped")
+    if plan.zones or plan.skipped:
+        zones = max(1, len(plan.zones))
+        print(f"  zones       {zones}, {plan.skipped:.0%} of the image skipped")
     for zone in plan.zones:
         y0, x0, y1, x1 = astuple(zone.region)
         how = "skipped" if zone.zoom is None else f"{zone.zoom:.3g}"

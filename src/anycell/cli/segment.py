@@ -59,7 +59,8 @@ class Segment:
         typer.Option(help="Typical cell diameter, in pixels or as 12um; decides the zoom."),
     ] = None
     pixel_size: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel, whatever the file says.")
+        float | None,
+        typer.Option(help="Micrometres per pixel (of the level), whatever the file says."),
     ] = None
     same_scale: Annotated[
         bool,
