@@ -126,8 +126,8 @@ def effort(about: dict[str, Any], curves: list[Path], watts: float) -> str:
     recipe = about["recipe"]
     crops = int(about["step"]) * int(recipe["crops"])
     text = (
-        f"{about['step']:,} steps of {recipe['crops']} crops of {recipe['side']} px, {crops:,} in"
-        " all."
+        f"The last run: {about['step']:,} steps of {recipe['crops']} crops of {recipe['side']} px,"
+        f" {crops:,} crops; runs before it are not counted."
     )
     if not seconds:
         return text + " How long they took was not recorded for this model."

@@ -34,8 +34,11 @@ def test_a_region_is_that_part_of_the_pixels_in_the_type_of_the_file() -> None:
     [Region(-1, 0, 5, 5), Region(0, 0, 5, 41), Region(4, 4, 4, 9), Region(0, 0, 31, 5)],
 )
 def test_a_region_outside_the_image_is_refused(region: Region) -> None:
-    with pytest.raises(InputError, match="inside the image"):
+    with pytest.raises(InputError, match="inside the image") as caught:
         Image.from_array(noise(1, 30, 40)).read(region)
+    told = f"region {region.y0},{region.x0},{region.y1},{region.x1} of an image of 30 x 40"
+    assert caught.value.found.startswith(told), "as it is typed"
+    assert "0,0,30,40" in caught.value.hint
 
 
 def test_arrays_become_images() -> None:

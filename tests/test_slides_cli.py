@@ -120,6 +120,7 @@ def test_shards_and_merge(tmp_path: Path, field: Path, wanted: Labels) -> None:
     merged = CliRunner().invoke(app, ["merge", str(tmp_path)])
     assert merged.exit_code == 0, merged.output
     assert "605 cells in 1 image" in merged.stdout
+    assert "field_label.parts" in merged.stderr, "which image it is"
     assert np.array_equal(read_labels(tmp_path / "field_label.tiff"), wanted)
     assert CliRunner().invoke(app, ["merge", str(tmp_path)]).exit_code == 2
 

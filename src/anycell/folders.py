@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,15 @@ from anycell.labels import Plane
 from anycell.measure import measure
 from anycell.model import identity
 from anycell.road import Asked, prepare
-from anycell.runs import RUN_FILE, Clock, cores, make_folder, write_run
+from anycell.runs import (
+    RUN_FILE,
+    Clock,
+    check_made,
+    cores,
+    earlier_entries,
+    make_folder,
+    write_run,
+)
 from anycell.scale import ZoomPlan
 from anycell.segment import common_plan, segment
 from anycell.slides import FORMATS, Compute, Going, Shard, Target, write_slide
@@ -36,6 +44,9 @@ __all__ = ["FileResult", "FolderSettings", "Watch", "segment_files"]
 SLIDE_PIXELS = 25_000_000
 """Larger images are slides: their labels go to disk tile by tile, and can be resumed."""
 
+
+NOT_LABELS = ("overlay", "exports", "skip_existing", "resume", "shard", "format")
+"""Settings that labels do not depend on."""
 
 SMALL_PIXELS = 1_500_000  # up to here images are segmented several at a time
 
@@ -201,7 +212,7 @@ def segment_files(
 
     A file that cannot be read or segmented is noted and the next one is taken.  What
     was done is noted in ``run.json`` even when the run is broken off; by a shard, in
-    ``run-2-of-8.json``.
+    ``run-2-of-8.json``.  What runs before noted of labels that this one leaves alone is kept.
 
     Parameters
     ----------
@@ -214,6 +225,8 @@ def segment_files(
     clock = Clock()
     results: list[FileResult] = []
     named = identity(model)
+    name = RUN_FILE if settings.shard is None else settings.shard.run_file
+    before = earlier_entries(out, name)
     plan, given = None, settings
     if settings.same_scale:
         plan = common_plan([settings.opening(task) for task in tasks], model)
@@ -222,14 +235,36 @@ def segment_files(
         for found in _each(tasks, model, given, watch, compute):
             shared = plan is not None and found.zoom is not None
             result = replace(found, plan=plan) if shared else found
+            if result.status == "skipped" and settings.resume and result.labels in before:
+                result = _checked(result, settings, before[result.labels]["made"], named)
             results.append(result)
             if watch is not None:
                 watch.file(result)
     finally:
         entries = [result.entry() for result in results]
-        name = RUN_FILE if settings.shard is None else settings.shard.run_file
-        write_run(out, clock, settings=asdict(settings), model=named, results=entries, name=name)
+        written = {result.labels for result in results if result.status == "done"}
+        write_run(
+            out,
+            clock,
+            settings=asdict(settings),
+            model=named,
+            results=entries,
+            name=name,
+            earlier=[entry for place, entry in before.items() if place not in written],
+        )
     return results
+
+
+def _checked(
+    skipped: FileResult, settings: FolderSettings, made: Mapping[str, Any], model: Mapping[str, str]
+) -> FileResult:
+    """The same result, or a failed one where the labels are not those asked for."""
+    now = {k: v for k, v in asdict(settings).items() if k not in NOT_LABELS}
+    try:
+        check_made(skipped.labels, made, now, model)
+    except InputError as error:
+        return replace(skipped, status="failed", error=error)
+    return skipped
 
 
 def _each(

@@ -13,7 +13,7 @@ asks it for regions.  Coordinates are (y, x) in pixels of level 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -200,8 +200,10 @@ class Image:
         _, height, width = self.shape
         if region.clip(height, width) != region or 0 in region.shape:
             raise InputError(
-                f"region {region} of an image of {height} x {width} pixels",
-                expected="a region of at least one pixel inside the image",
+                f"region {','.join(map(str, astuple(region)))} of an image of {height} x {width}"
+                " pixels (rows x columns)",
+                expected="y0,x0,y1,x1 of a region of at least one pixel inside the image",
+                hint=f"--region 0,0,{height},{width} is all of it",
             )
 
     @classmethod

@@ -348,4 +348,5 @@ def _bytes(path: Path) -> bytes:
         raise ModelError(
             f"{path} cannot be read: {error.strerror}",
             expected="a folder with model.onnx, model.json and check.npz",
+            hint=str(best) if (best := path.parent / "best").is_dir() else "",
         ) from error

@@ -18,14 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anycell.errors import OutputError
+from anycell.errors import InputError, OutputError
 from anycell.files.damage import replacing
 
 __all__ = [
     "RUN_FILE",
     "Clock",
+    "check_made",
     "command_line",
     "cores",
+    "earlier_entries",
     "make_folder",
     "peak_memory",
     "plain",
@@ -81,6 +83,7 @@ def write_run(
     model: Mapping[str, str] | None = None,
     results: Sequence[Mapping[str, Any]] = (),
     name: str = RUN_FILE,
+    earlier: Sequence[Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write ``folder/run.json`` and give its path.
 
@@ -94,6 +97,8 @@ def write_run(
     model : its ``name`` and ``hash``, for runs that use one.
     results : one entry per file.
     name : of the file.
+    earlier : entries of runs before, for labels in the folder that this one left alone;
+        None for those that ``results`` do not name.
 
     Raises
     ------
@@ -101,12 +106,18 @@ def write_run(
     """
     from anycell import __version__
 
+    if earlier is None:
+        written = {entry.get("labels") for entry in results}
+        before = earlier_entries(folder, name).values()
+        earlier = [entry for entry in before if entry["labels"] not in written]
     record = {
         "command": command_line(),
         "version": __version__,
         "model": model,
         "settings": settings,
         "results": list(results),
+        "earlier": list(earlier),
+        "folder": folder,
         "date": clock.date,
         "seconds": round(clock.seconds, 3),
         "peak_memory_bytes": peak_memory(),
@@ -120,6 +131,65 @@ def write_run(
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
+
+
+def earlier_entries(folder: Path, name: str = RUN_FILE) -> dict[Path, dict[str, Any]]:
+    """What the runs before noted of the label files that are in a folder, by their paths.
+
+    Each entry has ``made``: command, version, model, settings and date of the run that wrote
+    the file.  Nothing is known from a file that is not there or that no run of ours wrote.
+    """
+    try:
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
+        entries = [*record["results"], *record["earlier"]]
+        made = {key: record[key] for key in ("command", "version", "model", "settings", "date")}
+        began = Path(record["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    known: dict[Path, dict[str, Any]] = {}
+    for entry in entries:
+        text = entry.get("labels")
+        if entry.get("status") in ("done", "skipped") and text and entry.get("cells") is not None:
+            # The folder may be named otherwise today, as from another working directory.
+            place = folder / Path(text).relative_to(began)
+            if place.exists():
+                known[place] = {"made": made, **entry, "labels": str(place)}
+    return known
+
+
+def check_made(
+    place: Path, made: Mapping[str, Any], settings: Mapping[str, Any], model: Mapping[str, str]
+) -> None:
+    """Check that a file is what would be made now.
+
+    Parameters
+    ----------
+    place : the file.
+    made : how it was made, as ``earlier_entries`` gives it.
+    settings, model : those of now that it depends on.
+
+    Raises
+    ------
+    InputError : it was made with another model or setting.
+    """
+    before = made["model"] or {}
+    pairs = {k: (made["settings"].get(k), v) for k, v in plain(settings).items()}
+    pairs["model"] = (before.get("hash"), model.get("hash"))
+    pairs["precision"] = (before.get("precision"), model.get("precision"))
+    wrong = [f"{k} {_word(a)}, now {_word(b)}" for k, (a, b) in pairs.items() if a != b]
+    if wrong:
+        raise InputError(
+            f"{place} was made with {'; '.join(wrong)}",
+            expected="the same model and settings, to go on",
+            hint="--restart to begin anew, or another folder after -o",
+        )
+
+
+def _word(value: Any) -> str:
+    """A setting in an error: a region as its four numbers."""
+    if value is None:
+        return "none"
+    return ",".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
 
 def make_folder(folder: Path) -> None:

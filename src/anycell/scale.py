@@ -123,6 +123,11 @@ class ZoomPlan:
         skipped = round(self.skipped, 4)
         return {"reason": self.reason, "tried": tried, "skipped": skipped, "zones": zones}
 
+    @property
+    def unsure(self) -> bool:
+        """Whether no zoom showed cells that are sure and of a good size."""
+        return self.reason.startswith(STEADY)
+
 
 @dataclass(frozen=True)
 class Glance:

@@ -80,7 +80,9 @@ def find_tasks(inputs: Sequence[Path], out: Path, *, recursive: bool = True) -> 
     if not tasks:
         raise InputError(
             f"no image in {', '.join(map(str, inputs))}",
-            expected="PNG, JPEG, BMP, WebP, TIFF, SVS, NDPI or OME-Zarr images",
+            expected="PNG, JPEG, BMP, WebP, TIFF, SVS, NDPI or OME-Zarr images; folders called"
+            " labels, and files called like our results (NAME_label.tiff, NAME_overlay.png), are"
+            " left out",
             hint="" if recursive else "without --no-recursive, folders below are looked into too",
         )
     return list(tasks.values())

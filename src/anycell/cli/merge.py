@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ class Merge:
         written = []
         for parts in find_parts(self.out):
             with Progress(parts.name, quiet=self.quiet or self.json) as progress:
-                written.append(merge(parts, lambda k, n: progress.step(k, n, "")))
+                written.append(merge(parts, partial(progress.step, name=str(parts))))
         files = [
             {"labels": str(one.path), "cells": one.cells, "tiles": one.tiles, **one.seconds}
             for one in written

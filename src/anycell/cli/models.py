@@ -15,10 +15,17 @@ from anycell.errors import ModelError
 
 __all__ = ["ExportModel", "ListModels", "ShowModel", "VerifyModels", "models_app"]
 
+LICENCE = "BSD-3-Clause"
+"""Of the package, and of models in it whose file names no other."""
+
 
 @dataclass(frozen=True)
 class ListModels:
-    """List the models in the package: method, size, precisions, training data, score."""
+    """List the models in the package: method, size, precisions, training data, score.
+
+    The score is that of the validation during training, on a few images of each group;
+    anycell models show NAME has the one of all held-out images.
+    """
 
     json: Json = False
 
@@ -148,7 +155,7 @@ def _read(card: Path) -> str:
 
 def _facts(name: str) -> dict[str, Any]:
     """What a row of the list says about a model."""
-    from anycell.model import DEFAULT, PRECISIONS, model_folder, precisions, read_about
+    from anycell.model import DEFAULT, PRECISIONS, bundled, model_folder, precisions, read_about
 
     folder = model_folder(name)
     about = read_about(folder)
@@ -162,8 +169,8 @@ def _facts(name: str) -> dict[str, Any]:
         "megabytes": {p: round((folder / PRECISIONS[p][0]).stat().st_size / 1e6, 2) for p in there},
         "precisions": list(there),
         "trained_on": about.get("trained_on", []),
-        "licence": about.get("licence"),
-        "F1@0.5": round(sum(scores.values()) / len(scores), 3) if scores else None,
+        "licence": about.get("licence", LICENCE if name in bundled() else None),
+        "F1@0.5_in_training": round(sum(scores.values()) / len(scores), 3) if scores else None,
         "sha256": about["sha256"][:16],
     }
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Segment"]
 
+LISTED = 10
+"""Files that are named at the end of a run, where the zoom is unsure."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -130,6 +133,7 @@ class Segment:
         from anycell.slides import Shard
         from anycell.tasks import find_tasks
 
+        self.check()
         pixels, micrometres = diameters(self.diameter)
         formats = () if self.export is None else parse_formats(self.export)
         settings = FolderSettings(
@@ -174,6 +178,17 @@ class Segment:
             for name, scores in seams.items():
                 show_seams(name, scores)
         return 1 if failed else 0
+
+    def check(self) -> None:
+        """Refuse what no setting of the library knows of."""
+        from anycell.errors import SettingError
+
+        if self.check_seams and self.shard is not None:
+            raise SettingError(
+                "--check-seams of a shard",
+                expected="one of them: the tiles of a shard are not all of an image",
+                hint="--check-seams without --shard, and --region for a part",
+            )
 
     @contextmanager
     def computing(self) -> Iterator[Callable[[Opening], Compute] | None]:
@@ -223,6 +238,17 @@ class Segment:
         print(", ".join(parts))
         for result in failed:
             print(f"  failed: {result.image}")
+        unsure = [result for result in done if result.plan is not None and result.plan.unsure]
+        if unsure:
+            print(
+                f"unsure how large the cells are in {counted(len(unsure), 'image')}; look at the"
+                " outlines, or say it with --diameter:"
+            )
+        for result in unsure[:LISTED]:
+            found = counted(result.cells or 0, "cell")
+            print(f"  {result.image}: {found} at zoom {result.zoom:.3g}")
+        if len(unsure) > LISTED:
+            print(f"  and {len(unsure) - LISTED:,} more: those of run.json with reason unsure")
 
 
 def show_seams(name: str, scores: SeamScores) -> None:

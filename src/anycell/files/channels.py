@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from anycell.errors import AxesError, SettingError, unknown_name
+from anycell.errors import AxesError, SettingError
 
 __all__ = ["RGB", "channel_names", "choose"]
 
@@ -56,11 +57,12 @@ def _find(names: tuple[str, ...], word: str, path: Path) -> int:
         return found[0]
     if word.isdecimal() and int(word) < len(names):
         return int(word)
-    if not word or word.isdecimal() or word.lstrip("-").isdecimal():
-        there = ", ".join(f"{i} {name}".strip() for i, name in enumerate(names))
-        raise SettingError(
-            f"{path.name} has no channel {word!r}",
-            expected=f"channels by number or name: {there}",
-            hint=f"--channels {names[0]}",
-        )
-    raise unknown_name(f"channel of {path.name}", word, names)
+    there = ", ".join(
+        name if name == str(i) else f"{i} {name}".strip() for i, name in enumerate(names)
+    )
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
+    raise SettingError(
+        f"{path.name} has no channel {word!r}",
+        expected=f"channels by number or name: {there}",
+        hint=f"--channels {near[0] if near else names[0]}",
+    )
