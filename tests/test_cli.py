@@ -302,6 +302,8 @@ def test_train_and_segment_with_the_model(tmp_path: Path) -> None:
     assert made["results"][0]["step"] == 2
     model = said["folder"]
     assert run("segment", data, "-o", out, "--model", model, "-q").exit_code == 0
+    again = run("train", data, "-o", tmp_path / "again", *recipe, "--workers", "0")
+    assert "held out for validation, images of each group: liver (1)" in again.stderr
     known = json.loads((Path(model) / "model.json").read_text())
     assert known["sha256"].startswith(record(out)["model"]["hash"])
     assert len(record(out)["results"]) == 2

@@ -72,8 +72,13 @@ def test_one_group_holds_out_every_fifth_image(tmp_path: Path) -> None:
 
 
 def test_no_samples_say_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"images/ with labels/"):
+    with pytest.raises(InputError, match=r"GROUP/images, with GROUP/labels") as caught:
         find_samples(tmp_path)
+    assert caught.value.hint == ""
+    put(tmp_path / "a.png")
+    with pytest.raises(InputError, match="no samples") as caught:
+        find_samples(tmp_path)
+    assert str(tmp_path / "GROUP" / "images") in caught.value.hint, "where its images belong"
     with pytest.raises(InputError, match="not a folder"):
         find_samples(tmp_path / "none")
 

@@ -92,7 +92,8 @@ def find_samples(data: Path) -> tuple[Sample, ...]:
     if not samples:
         raise InputError(
             f"no samples in {data}",
-            expected="a manifest.csv, or images/ with labels/ beside it",
+            expected="a manifest.csv, or GROUP/images, with GROUP/labels beside it if known",
+            hint=f"move the images to {data / 'GROUP' / 'images'}" if find_images(data) else "",
         )
     return samples
 

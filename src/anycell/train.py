@@ -12,7 +12,7 @@ import ctypes
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
     resume(state, plan.out, parts.run(plan, recipe))
     if state.step < recipe.steps:
         report(f"reading {len(labeled)} labeled images of {len({s.group for s in labeled})} groups")
+        report(_held_out(samples))
         _loop(state, plan, recipe, parts, report)
     if state.best >= 0.0:
         export_best(plan.out, made)
@@ -151,6 +152,15 @@ class _Parts:
         facts = {"method": plan.method, "learning": self.learning, "labels": plan.labels}
         facts["skip"] = list(plan.skip)
         return {**facts, **asdict(recipe)}
+
+
+def _held_out(samples: Sequence[Sample]) -> str:
+    """Which images the training is judged on, in words."""
+    held = [sample.group for sample in samples if sample.use == "validate"]
+    if not held:
+        return "nothing is held out for validation"
+    groups = ", ".join(f"{group} ({held.count(group)})" for group in sorted(set(held)))
+    return f"held out for validation, images of each group: {groups}"
 
 
 def _loop(
