@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drawn import draw
+from drawn import draw, grouped
 from test_cli import record, run, segment
 
 
@@ -108,3 +108,22 @@ def test_images_whose_cells_may_be_of_another_size_are_named(
     assert "unsure how large the cells are in 1 image" in told.stdout
     assert f"  {image}: 5 cells at zoom 1" in told.stdout
     assert "unsure" not in segment(image, "-o", tmp_path / "out", "--zoom", "1").stdout
+
+
+@pytest.mark.parametrize("command", ["train", "simulate", "segment", "convert"])
+def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("a file, not a folder")
+    out = tmp_path / "file" / "out"
+    if command == "train":
+        pytest.importorskip("torch")
+    data = grouped(tmp_path / "data")
+    where: tuple[object, ...] = {
+        "train": (data, "-o", out),
+        "simulate": (out, "--count", "1", "--modalities", "dic"),
+        "segment": (draw(tmp_path / "a.png"), "-o", out, "--model", "classical"),
+        "convert": (data / "blood" / "labels", "-o", out, "--to", "csv"),
+    }[command]
+    result = run(command, *where)
+    assert result.exit_code == 2, result.output
+    assert f"{out}" in result.stderr
+    assert "another folder" in result.stderr

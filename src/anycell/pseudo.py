@@ -33,6 +33,7 @@ from anycell.image import Image, Region
 from anycell.labels import Labels, relabel
 from anycell.points import read_points
 from anycell.predictor import Predictor
+from anycell.runs import make_folder
 from anycell.samples import Sample
 from anycell.segment import segment
 from anycell.turns import Turn
@@ -214,7 +215,7 @@ def _write(found: Found, belief: Belief, limit: float, out: Path) -> dict[str, s
     root = out / f"pseudo_{found.sample.group}"
     stem = found.sample.image.name.split(".")[0]
     for kind in ("images", "labels", "ignore", "overlays"):
-        (root / kind).mkdir(parents=True, exist_ok=True)
+        make_folder(root / kind)
     image = _write_image(found, root / "images")
     write_labels(relabel(labels), root / "labels" / f"{stem}.tif")
     write_labels(ignore.astype(np.int32), root / "ignore" / f"{stem}.tif")

@@ -29,7 +29,7 @@ from anycell.methods import LEARNING, METHODS, Method, Recipe, method
 from anycell.mixing import Mixing
 from anycell.networks import Network, network
 from anycell.representations import Representation, representation
-from anycell.runs import cores
+from anycell.runs import cores, make_folder
 from anycell.samples import Sample, find_samples, share_labels, without_groups
 from anycell.unfold import measure_norms
 from anycell.validation import TorchPredictor, Validation, validate
@@ -124,7 +124,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
             f"no labeled training images in {', '.join(map(str, plan.data))}",
             expected="labels/ beside images/, or a manifest.csv whose column use says train",
         )
-    plan.out.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.out)
     state = start(made, recipe, device, plan.weights)
     parts = _Parts(made, net, rep, labeled, samples, learning, device)
     resume(state, plan.out, parts.run(plan, recipe))

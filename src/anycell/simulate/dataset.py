@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.errors import SettingError, unknown_name
+from anycell.runs import make_folder
 from anycell.simulate import HELD_OUT, MODALITIES, simulate
 
 __all__ = ["KINDS", "write_dataset"]
@@ -92,7 +93,7 @@ def _write_one(out: Path, modality: str, k: int, seed: int) -> dict[str, str | i
     group = f"simulated_{KINDS.get(modality, 'fluorescence')}"
     image, labels = (f"{group}/{part}/{modality}_{k:03}.png" for part in ("images", "labels"))
     for path, pixels in ((image, _picture(made.image)), (labels, made.labels.astype(np.uint16))):
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((out / path).parent)
         Picture.fromarray(pixels).save(out / path)
     return {
         "use": "train",
