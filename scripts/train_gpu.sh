@@ -13,7 +13,7 @@
 # pieces of the checkpoint, the learning curve, and the best weights.
 #
 # Settings: METHOD (votes), STEPS (60000), CROPS (64), RECIPE (more of --recipe, as in
-# "rate=0.002 cool_down=0.5"), WEIGHTS (general), WORKERS (cores - 2), DEVICE (auto),
+# "rate=0.004 cool_down=0.5"), WEIGHTS (general), WORKERS (cores - 2), DEVICE (auto),
 # SIMULATED (images of each modality; 120), SKIP (a group to leave out), PYTHON (python3),
 # WORK (/tmp/anycell-stage), GPU_PYTHON (3.12: the version there).
 set -euo pipefail
@@ -69,7 +69,7 @@ stage() {
   export PYTHONPATH="src:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
   simulate "$work/sim" "${SIMULATED:-120}"
   local settings=()
-  for setting in ${RECIPE:-rate=0.002 cool_down=0.5}; do settings+=(--recipe "$setting"); done
+  for setting in ${RECIPE:-rate=0.004 cool_down=0.5}; do settings+=(--recipe "$setting"); done
   local left=$((seconds - (SECONDS - began) - 40))
   local cores; cores=$(nproc)
   "$PYTHON" -m anycell train "$work"/data/* "$work/sim" -o "$work/run" --method "${METHOD:-votes}" \

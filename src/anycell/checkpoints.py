@@ -24,6 +24,7 @@ from anycell.export import export_model
 from anycell.methods import Method, Recipe
 from anycell.model import model_folder
 from anycell.networks import network
+from anycell.optimizers import Descent
 from anycell.representations import representation
 from anycell.unfold import graph_weights, unfold
 
@@ -43,7 +44,7 @@ class State:
 
     module: nn.Module
     averaged: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Descent
     step: int = 0
     best: float = -1.0
     seconds: float = 0.0
@@ -75,15 +76,7 @@ def start(
     folded = weights is not None and _begin(module, weights)
     module = module.to(device)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": kernels, "weight_decay": recipe.decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=recipe.rate,
-    )
+    optimizer = Descent(module, recipe.optimizer, recipe.rate, recipe.decay)
     averaged = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
     return State(module, averaged, optimizer, folded=folded)
 
@@ -164,7 +157,7 @@ def resume(state: State, out: Path, run: dict[str, Any]) -> None:
             f"{path} is of an older version of anycell",
             hint="begin anew with --weights and another output folder",
         )
-    found = {**asdict(Recipe()), **saved["run"]}
+    found = {**asdict(Recipe()), "optimizer": "adamw", **saved["run"]}
     other = [
         f"{k} {found.get(k)} (asked: {v})"
         for k, v in run.items()

@@ -24,7 +24,8 @@ class Recipe:
     Attributes
     ----------
     steps : batches in all.
-    rate : the highest learning rate of AdamW.
+    optimizer : ``muon`` or ``adamw`` (``anycell.optimizers``).
+    rate : the highest learning rate.
     warm_up : steps over which the rate rises to it.
     cool_down : the last share of the steps, over which the rate falls to zero.
     decay : weight decay.
@@ -42,7 +43,8 @@ class Recipe:
     """
 
     steps: int = 20_000
-    rate: float = 1.5e-3
+    optimizer: str = "muon"
+    rate: float = 4e-3
     warm_up: int = 300
     cool_down: float = 0.25
     decay: float = 0.02
@@ -109,8 +111,9 @@ def _table(*methods: Method) -> dict[str, Method]:
     return {m.name: m for m in methods}
 
 
-BASELINE = Recipe(rate=6e-4)
-"""The learning rate of the challenge's baseline, for its three networks."""
+BASELINE = Recipe(optimizer="adamw", rate=6e-4)
+"""Optimizer and learning rate of the challenge's baseline, for its three networks with its
+three classes."""
 
 METHODS: dict[str, Method] = _table(
     Method(
@@ -192,7 +195,6 @@ METHODS: dict[str, Method] = _table(
         "votes",
         "votes by the baseline's U-Net",
         "anycell; Ronneberger et al. 2015",
-        BASELINE,
     ),
     Method(
         "votes-unetr",
@@ -200,7 +202,6 @@ METHODS: dict[str, Method] = _table(
         "votes",
         "votes by the baseline's UNETR",
         "anycell; Hatamizadeh et al. 2021",
-        BASELINE,
     ),
     Method(
         "votes-swinunetr",
@@ -208,7 +209,6 @@ METHODS: dict[str, Method] = _table(
         "votes",
         "votes by the baseline's SwinUNETR",
         "anycell; Hatamizadeh et al. 2022",
-        BASELINE,
     ),
     Method(
         "mean-teacher",

@@ -266,8 +266,6 @@ def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
         random = torch.Generator(device).manual_seed((recipe.seed << 32) + batch.step)
         images = photometric(images, batch.labels.to(device), Photometry(), random)
     images = images.contiguous(memory_format=torch.channels_last)
-    for group in state.optimizer.param_groups:
-        group["lr"] = _rate(state.step, recipe)
     if state.folded and state.step == 0:
         measure_norms(state.module, images)
         state.averaged.load_state_dict(state.module.state_dict())
@@ -280,10 +278,9 @@ def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=quick):
             wanted = state.averaged(batch.plain.to(device))
         loss = loss + consistency(outputs[-len(wanted) :], wanted, state.step, recipe)
-    state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.module.parameters(), recipe.clip)
-    state.optimizer.step()
+    state.optimizer.step(_rate(state.step, recipe))
     state.step += 1
     _average(state.averaged, state.module, min(recipe.memory, (1 + state.step) / (10 + state.step)))
     state.losses = [*state.losses[-199:], float(loss.detach())]
