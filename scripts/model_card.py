@@ -90,12 +90,15 @@ def training_rows(data: Path, about: dict[str, Any]) -> list[str]:
         if not own:
             absent.append(group)
             continue
-        source = sources[group]
+        # Groups without labels, of which points may be known, are listed apart.
+        source = sources[group] if group in sources else sources[f"unlabelled_{group}"]
         images += len(own)
         bound += [group] if "GPL" in source["licence"] else []
-        cells = sum(int(row["cells"] or 0) for row in own)
+        cells = f"{sum(int(row['cells'] or 0) for row in own):,}"
+        if not any(row["labels"] for row in own):
+            cells = "points"
         lines.append(
-            f"| {group} | {len(own)} | {cells:,} | {_cell(source['source'])} |"
+            f"| {group} | {len(own)} | {cells} | {_cell(source['source'])} |"
             f" {_cell(source['licence'])} |"
         )
     if absent:

@@ -35,7 +35,16 @@ COMPARISONS = {
         "anycell compare DATA -o OUT/networks --methods votes,votes-unet,votes-unetr,"
         "votes-swinunetr,unet-3class,unetr-3class,swinunetr-3class " + BUDGET
     ),
+    "optimizers": (
+        "anycell compare DATA -o OUT/optimizers-muon --methods votes,flows " + BUDGET + "; anycell"
+        " compare DATA -o OUT/optimizers-adamw --methods votes,flows --recipe optimizer=adamw"
+        " --recipe rate=0.0015 " + BUDGET
+    ),
     "zoom": "anycell compare DATA -o OUT/zoom --models general --zoom-scheme none,diameter,plan",
+    "mixed": (
+        "python benchmarks/mixed.py MIXED; anycell compare MIXED -o OUT/mixed --models general"
+        " --zoom-scheme none,diameter,plan"
+    ),
     "learning": (
         "anycell compare DATA -o OUT/learning --methods votes"
         " --learning supervised,mean-teacher,parity --label-share 10 " + BUDGET
@@ -165,6 +174,8 @@ def joined(made: list[Comparison], name: str) -> dict[str, Any]:
     results = [result for one in made for result in one.results]
     if name == "simulation":
         results = [_named_by_data(result) for result in results]
+    if name == "optimizers":
+        results = [_named_by_optimizer(v, one) for one in made for v in one.results]
     twice = Counter((result.entry.contender, result.entry.seed) for result in results)
     if twice and twice.most_common(1)[0][1] > 1:
         raise SettingError(
@@ -200,6 +211,15 @@ def _named_by_data(result: Result) -> Result:
         return result
     data = "real and simulated" if result.entry.simulation else "real alone"
     return replace(result, entry=replace(result.entry, name=f"{result.entry.name}, {data}"))
+
+
+def _named_by_optimizer(result: Result, made: Comparison) -> Result:
+    """Told apart by what was typed for all methods; their own otherwise."""
+    if result.entry.method not in METHODS:
+        return result
+    own = METHODS[result.entry.method].recipe.optimizer
+    name = f"{result.entry.name}, {made.budget.get('recipe', {}).get('optimizer', own)}"
+    return replace(result, entry=replace(result.entry, name=name))
 
 
 def _small(result: Result) -> dict[str, Any]:

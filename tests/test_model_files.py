@@ -38,8 +38,10 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the bundled model that a test may damage."""
-    return Path(shutil.copytree(model_folder(DEFAULT), tmp_path / "mine"))
+    """A copy of the bundled model that a test may damage; it takes the float graph."""
+    copy = Path(shutil.copytree(model_folder(DEFAULT), tmp_path / "mine"))
+    describe(copy, precision="fp32")
+    return copy
 
 
 def describe(folder: Path, **entries: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,21 +108,29 @@ def test_convolutions_become_integers_but_the_first_and_the_last(
     assert not np.array_equal(outputs[0], outputs[1])
 
 
+def widest(graph: Any) -> dict[str, float]:
+    """Mean over channels of the largest weight of each kernel that may hold a shortcut."""
+    kernels = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+    return {
+        name: float(np.abs(w).max(axis=(1, 2, 3)).mean())
+        for name, w in kernels.items()
+        if w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2:] == (3, 3)
+    }
+
+
 def test_shortcuts_are_taken_out_of_the_weights_and_nothing_changes(
     fp32: bytes, crops: list[np.ndarray]
 ) -> None:
     """The ones of a folded shortcut would set the steps of weights of a few hundredths."""
     plain, apart = onnx.load_from_string(fp32), prepared(fp32, apart=True)
     added = [node for node in apart.graph.node if node.name.endswith("_shortcut")]
-    assert len(added) == 16
-    kernels = {t.name: onnx.numpy_helper.to_array(t) for t in apart.graph.initializer}
-    diagonals = [
-        np.abs(w[np.arange(len(w)), np.arange(len(w)), 1, 1]).mean()
-        for w in kernels.values()
-        if w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2:] == (3, 3)
-    ]
-    assert len(diagonals) == 16
-    assert max(diagonals) < 0.3
+    before, after = (widest(graph) for graph in (prepared(fp32, apart=False), apart))
+    assert before.keys() == after.keys()
+    assert len(before) == 16
+    smaller = [name for name in before if after[name] < before[name]]
+    assert len(added) == len(smaller) >= 12
+    assert all(after[name] <= before[name] for name in before)
+    assert np.mean([*after.values()]) < 0.3 * np.mean([*before.values()])
     assert len(plain.graph.node) + len(added) > len(apart.graph.node)
     outputs = [
         open_graph(graph, "onnxruntime").run(crops[0])
@@ -170,6 +180,32 @@ def test_a_model_that_ships_int8(
             load_model(out)
         load_model(out, precision="fp32")
         (out / name).write_bytes(content)
+
+
+def test_where_int8_computes_otherwise_float_is_taken_and_it_says_so(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder(DEFAULT), tmp_path / "mine"))
+    if "int8" not in precisions(read_about(folder)):
+        pytest.skip("the bundled model has no int8")
+    about = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**about, "precision": "int8"}))
+    plain = load_model(folder)
+    assert (plain.precision, plain.refused) == ("int8", "")
+    with np.load(folder / "check_int8.npz") as stored:
+        image, outputs = stored["image"], stored["outputs"]
+    np.savez_compressed(folder / "check_int8.npz", image=image, outputs=outputs * 1.5)
+    other = load_model(folder)
+    assert other.precision == "fp32"
+    assert "int8 network's outputs differ" in other.refused
+    with pytest.raises(ModelError, match="int8"):
+        load_model(folder, precision="int8")
+    Picture.fromarray(np.full((64, 64), 90, np.uint8)).save(tmp_path / "a.png")
+    told = CliRunner().invoke(
+        app, ["segment", str(tmp_path / "a.png"), "-o", str(tmp_path / "o"), "--model", str(folder)]
+    )
+    assert told.exit_code == 0, told.output
+    assert "fp32 is used" in told.stderr
+    noted = json.loads((tmp_path / "o" / "run.json").read_text())
+    assert noted["model"]["precision"] == "fp32"
 
 
 def test_samples_without_labels_may_be_calibrated_on(tmp_path: Path) -> None:

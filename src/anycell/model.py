@@ -84,6 +84,7 @@ class Model:
     precision : fp32 or int8.
     about : everything else that model.json says.
     runner : computes the outputs.
+    refused : why another precision than the one that model.json ships was taken, if so.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Model:
     precision: str
     about: dict[str, Any] = field(repr=False)
     runner: Runner = field(repr=False)
+    refused: str = ""
 
     def look(self, overview: NDArray[np.float32]) -> Model:
         """Look at the whole image, small; a network has nothing to learn from it."""
@@ -141,7 +143,9 @@ def load_model(
     Parameters
     ----------
     name : of a bundled model, ``classical``, or the path of a model's folder.
-    precision : ``fp32``, ``int8``, or ``auto`` for the one that model.json ships.
+    precision : ``fp32``, ``int8``, or ``auto`` for the one that model.json ships; where this
+        processor computes other outputs with int8 than were stored, ``auto`` takes fp32, and
+        ``Model.refused`` says so.
     runtime : ``onnxruntime``, ``openvino``, or ``auto`` (see ``anycell.runtimes``).
     threads : of the runtime; 0 for one per core.
 
@@ -155,9 +159,24 @@ def load_model(
     folder = model_folder(name)
     about = read_about(folder)
     chosen = _chosen(folder, about, precision)
+    try:
+        return _checked(folder, _opened(folder, about, chosen, (runtime, threads)))
+    except _OffError as error:
+        if precision != "auto" or chosen == "fp32":
+            raise
+        model = _checked(folder, _opened(folder, about, "fp32", (runtime, threads)))
+        return replace(model, refused=error.found)
+
+
+class _OffError(ModelError):
+    """The outputs are not the stored ones."""
+
+
+def _opened(folder: Path, about: dict[str, Any], chosen: str, computed: tuple[str, int]) -> Model:
+    """Open the graph of a precision, with a runtime and so many threads."""
     graph = read_graph(folder, about, chosen)
     to_chance = ConfidenceMap.of(about.get("confidence"))
-    model = Model(
+    return Model(
         name=folder.resolve().name,
         hash=hashlib.sha256(graph).hexdigest()[:16],
         representation=representation(
@@ -170,12 +189,17 @@ def load_model(
         confidence_map=to_chance,
         precision=chosen,
         about=about,
-        runner=open_graph(graph, runtime, threads),
+        runner=open_graph(graph, *computed),
     )
+
+
+def _checked(folder: Path, model: Model) -> Model:
+    """Give the model if its outputs are the stored ones."""
+    chosen = model.precision
     allowed = PRECISIONS[chosen][2]
     off = check_difference(model, folder)
     if not off <= allowed:
-        raise ModelError(
+        raise _OffError(
             f"{folder}: the {chosen} network's outputs differ by {off:.2%} of the largest from"
             " the stored ones",
             expected=f"at most {allowed:.0%}",

@@ -285,16 +285,18 @@ def prepared(graph: bytes, *, apart: bool) -> Any:
 
 
 def _less_identity(kernel: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The kernel without the identity that was folded into it; None if there is none."""
+    """The kernel without the identity that was folded into it.
+
+    None where there is none, or where its weights would not become smaller by it.
+    """
     out, into, rows, columns = kernel.shape
     if out != into or (rows, columns) != (3, 3):
         return None
     own = np.arange(out)
-    if kernel[own, own, 1, 1].mean() < 0.5:
-        return None
     less = kernel.copy()
     less[own, own, 1, 1] -= 1.0
-    return less
+    before, after = (np.abs(k).max(axis=(1, 2, 3)).mean() for k in (kernel, less))
+    return less if after < before else None
 
 
 def export_int8(folder: Path, data: Path, plan: Quantization | None = None) -> None:

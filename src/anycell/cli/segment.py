@@ -156,6 +156,8 @@ class Segment:
         )
         tasks = find_tasks(self.images, self.out, recursive=self.recursive)
         model = load_model(self.model or DEFAULT, precision=self.precision, runtime=self.runtime)
+        if refused := getattr(model, "refused", ""):
+            print(f"note: {refused}; fp32 is used", file=sys.stderr)
         with (
             self.computing() as compute,
             FileProgress(len(tasks), quiet=self.quiet or self.json) as progress,
