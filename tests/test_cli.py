@@ -280,7 +280,13 @@ def test_training_without_torch_says_what_to_install(
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
-    [("rat=0.1", "rate"), ("rate=fast", "rate=0.001"), ("rate", "NAME=VALUE")],
+    [
+        ("rat=0.1", "rate"),
+        ("rate=fast", "rate=0.001"),
+        ("rate", "NAME=VALUE"),
+        ("steps=1.5", "NAME=VALUE"),
+        ("optimizer=adam", "adamw"),
+    ],
 )
 def test_recipe_settings_are_checked(tmp_path: Path, recipe: str, message: str) -> None:
     pytest.importorskip("torch")
@@ -292,7 +298,7 @@ def test_recipe_settings_are_checked(tmp_path: Path, recipe: str, message: str) 
 def test_train_and_segment_with_the_model(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     data, trained, out = grouped(tmp_path / "data"), tmp_path / "trained", tmp_path / "out"
-    recipe = ["--steps", "2", "--recipe", "crops=2", "--recipe", "side=64"]
+    recipe = ["--steps", "2", "--recipe", "crops=2", "--recipe", "side=64,optimizer=adamw"]
     result = run("train", data, "-o", trained, *recipe, "--workers", "0", "--json")
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)

@@ -11,10 +11,13 @@ from typing import Any
 
 from anycell.errors import SettingError, unknown_name
 
-__all__ = ["LEARNING", "METHODS", "Method", "Recipe", "method"]
+__all__ = ["LEARNING", "METHODS", "OPTIMIZERS", "Method", "Recipe", "method"]
 
 LEARNING = ("supervised", "mean-teacher", "parity")
 """What is made of unlabeled images; see ``anycell.lessons``."""
+
+OPTIMIZERS = ("muon", "adamw")
+"""See ``anycell.optimizers``."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Recipe:
                 f"steps {self.steps}, crops {self.crops}, side {self.side}",
                 expected="steps from 1, crops from 2, side a multiple of 32 from 64",
             )
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         shares = (self.cutmix, self.transplant, self.amplitude, self.free, self.teach_at)
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise SettingError(

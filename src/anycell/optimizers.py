@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from anycell.errors import ModelError, unknown_name
+from anycell.methods import OPTIMIZERS
 
-__all__ = ["OPTIMIZERS", "Descent"]
+__all__ = ["Descent"]
 
-OPTIMIZERS = ("muon", "adamw")
 MATRICES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 MOMENTUM = 0.95
 

@@ -67,7 +67,7 @@ def diameters(text: str | None) -> tuple[float | None, float | None]:
     return (value, None) if unit == "px" else (None, value)
 
 
-def recipe_settings(recipe: Recipe, texts: Sequence[str]) -> dict[str, int | float]:
+def recipe_settings(recipe: Recipe, texts: Sequence[str]) -> dict[str, int | float | str]:
     """Read ``NAME=VALUE,NAME=VALUE``, several times if need be.
 
     Unknown names are left to ``Recipe.changed``, which suggests the nearest one.
@@ -76,10 +76,13 @@ def recipe_settings(recipe: Recipe, texts: Sequence[str]) -> dict[str, int | flo
     ------
     SettingError : a value that is not a number of the setting's kind.
     """
-    asked: dict[str, int | float] = {}
+    asked: dict[str, int | float | str] = {}
     for setting in (part for text in texts for part in listed(text)):
         name, _, value = setting.partition("=")
-        kind = int if isinstance(getattr(recipe, name, 0.0), int) else float
+        own = getattr(recipe, name, 0.0)
+        kind: type[int | float | str] = float
+        if isinstance(own, (int, str)):
+            kind = int if isinstance(own, int) else str
         try:
             asked[name] = kind(value)
         except ValueError as error:
