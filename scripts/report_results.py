@@ -49,6 +49,10 @@ COMPARISONS = {
         "anycell compare DATA -o OUT/learning --methods votes"
         " --learning supervised,mean-teacher,parity --label-share 10 " + BUDGET
     ),
+    "shares": (
+        "anycell compare DATA -o OUT/shares --methods votes --learning supervised,mean-teacher"
+        " --label-share 5,25,100 " + BUDGET
+    ),
     "simulation": (
         "anycell simulate SIM; anycell compare DATA SIM -o OUT/simulation-with --methods votes "
         + BUDGET
@@ -174,6 +178,8 @@ def joined(made: list[Comparison], name: str) -> dict[str, Any]:
     results = [result for one in made for result in one.results]
     if name == "simulation":
         results = [_named_by_data(result) for result in results]
+    if name == "shares":  # the whole share may stand in a comparison of several methods
+        results = [result for result in results if result.entry.method in ("", "votes")]
     if name == "optimizers":
         results = [_named_by_optimizer(v, one) for one in made for v in one.results]
     twice = Counter((result.entry.contender, result.entry.seed) for result in results)
