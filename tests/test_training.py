@@ -283,14 +283,15 @@ def test_training_goes_on_from_an_exported_graph(data: Path, tmp_path: Path) -> 
     graph = model_folder("general")
     module = network("swift").build(3, 9, 2)
     unfold(module, graph_weights(graph / "model.onnx"), graph)
-    tiles = torch.rand(4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    # Large enough for the variance of a batch and of what it is drawn from to be the same.
+    tiles = torch.rand(4, 3, 256, 288, generator=torch.Generator().manual_seed(0))
     wanted = load_model("general", precision="fp32").outputs(tiles.numpy())
     with torch.no_grad():
         assert np.allclose(module.eval()(tiles).numpy(), wanted, atol=1e-3)
         measure_norms(module, tiles)
         assert np.allclose(module.eval()(tiles).numpy(), wanted, atol=1e-3)
         # In training the norms take the batch's own statistics: those that were measured.
-        assert np.abs(module.train()(tiles).numpy() - wanted).max() < 0.2
+        assert np.abs(module.train()(tiles).numpy() - wanted).max() < 0.1
     (tmp_path / "general").mkdir()  # a folder of that name is no model
     plan = TrainPlan((data,), tmp_path / "general", weights=Path("general"), recipe=SMALL)
     done = train(dataclasses.replace(plan, workers=0, threads=1))
