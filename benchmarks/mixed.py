@@ -41,16 +41,15 @@ def slide(modality: str, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     labels = np.zeros((side, side), np.int32)
     corners = [(0, 0), (0, half), (half, 0), (half, half)]
     backgrounds = []
-    for number, (diameter, where) in enumerate(zip(DIAMETERS, random.permutation(4), strict=False)):
-        y, x = corners[where]
+    *places, last = (corners[k] for k in random.permutation(4))
+    for number, (diameter, (y, x)) in enumerate(zip(DIAMETERS, places, strict=True)):
         image, cells = quarter(modality, half, diameter, seed + number)
         pixels[y : y + half, x : x + half] = image
         cells[cells > 0] += labels.max()
         labels[y : y + half, x : x + half] = cells
-        corners[where] = (-1, -1)
         outside = image[cells == 0]
         backgrounds.append(np.median(outside, axis=0) if len(outside) else np.zeros(3))
-    y, x = next(corner for corner in corners if corner != (-1, -1))
+    y, x = last
     noise = random.normal(0.0, NOISE, (half, half, 1))
     empty = np.mean(backgrounds, axis=0) + noise
     pixels[y : y + half, x : x + half] = np.clip(np.rint(empty), 0, 255)

@@ -182,13 +182,13 @@ def outside(image: np.ndarray, labels: np.ndarray, model_name: str) -> int:
 
     from anycell.image import Image
     from anycell.model import load_model
-    from anycell.road import core_at
+    from anycell.road import cores_for
     from anycell.segment import plan_zoom
     from anycell.zones import tiles_of
 
     given, model = Image.from_array(image), load_model(model_name)
     covered = np.zeros(labels.shape, dtype=np.bool_)
-    for tile in tiles_of(plan_zoom(given, model), given, model, core_at):
+    for tile in tiles_of(plan_zoom(given, model), given, model, cores_for(None, model.halo)):
         covered[tile.core.slices] = True
     numbers = np.unique(labels[labels > 0])
     middles = np.array(center_of_mass(labels > 0, labels, numbers)).astype(int)

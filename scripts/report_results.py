@@ -175,13 +175,8 @@ def joined(made: list[Comparison], name: str) -> dict[str, Any]:
                 f"the comparisons of {name} differ in {wrong}",
                 expected="the same images, rules and budget",
             )
-    results = [result for one in made for result in one.results]
-    if name == "simulation":
-        results = [_named_by_data(result) for result in results]
-    if name == "shares":  # the whole share may stand in a comparison of several methods
-        results = [result for result in results if result.entry.method in ("", "votes")]
-    if name == "optimizers":
-        results = [_named_by_optimizer(v, one) for one in made for v in one.results]
+    named = NAMED.get(name, lambda result, _: result)
+    results = [named(result, one) for one in made for result in one.results]
     twice = Counter((result.entry.contender, result.entry.seed) for result in results)
     if twice and twice.most_common(1)[0][1] > 1:
         raise SettingError(
@@ -211,8 +206,9 @@ def _frame(made: Comparison) -> dict[str, Any]:
     return {"images": images, "rules": made.rules, "budget": budget}
 
 
-def _named_by_data(result: Result) -> Result:
+def _named_by_data(result: Result, made: Comparison) -> Result:
     """Told apart by what they learned from, which the name of a contender does not say."""
+    del made
     if result.entry.kind != "method" or result.entry.simulation is None:
         return result
     data = "real and simulated" if result.entry.simulation else "real alone"
@@ -226,6 +222,10 @@ def _named_by_optimizer(result: Result, made: Comparison) -> Result:
     own = METHODS[result.entry.method].recipe.optimizer
     name = f"{result.entry.name}, {made.budget.get('recipe', {}).get('optimizer', own)}"
     return replace(result, entry=replace(result.entry, name=name))
+
+
+NAMED = {"simulation": _named_by_data, "optimizers": _named_by_optimizer}
+"""Comparisons whose contenders are told apart by what their names do not say."""
 
 
 def _small(result: Result) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_int8_is_shipped_only_if_f1_does_not_fall(
 ) -> None:
     docs = tmp_path / "runtimes.md"
     docs.write_text("before\n<!-- int8 -->\nold\n<!-- /int8 -->\nafter\n")
-    only = ("--only", "minmax", "--repeats", 1, "--per-group", 1, "--bar", bar)
+    only = ("--only", "minmax", "--repeats", 1, "--per-group", 1, "--gain", 0, "--bar", bar)
     script("decide_int8", model, data, tmp_path / "out", *only, "--keep", "--docs", docs)
     told = json.loads((tmp_path / "out" / "int8.json").read_text())
     assert list(told["rows"]) == ["fp32", "minmax"]

@@ -114,7 +114,7 @@ def test_few_small_windows_are_looked_at() -> None:
 
 def test_what_fits_in_one_tile_keeps_its_own_style() -> None:
     image = Image.from_array(field(400))
-    model = load_model("general", threads=1)
+    model = load_model("general", precision="fp32", threads=1)
     assert not prepare(image, model, Asked(zoom=1.0)).styles
     road = prepare(image, model, Asked(core=160, zoom=1.0))
     assert len(road.tiles) > 1

@@ -182,7 +182,7 @@ def _opened(folder: Path, about: dict[str, Any], chosen: str, computed: tuple[st
         representation=representation(
             about["representation"]["name"], about["representation"]["settings"]
         ),
-        halo=int(about["halo"]),
+        halo=int((about if chosen == "fp32" else about[chosen]).get("halo", about["halo"])),
         multiple=int(about["multiple"]),
         diameter=float(about["diameter"]),
         min_confidence=to_chance.at(float(about.get("min_confidence", 0.0))),

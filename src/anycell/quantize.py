@@ -52,6 +52,10 @@ __all__ = [
 METHODS = ("minmax", "entropy", "percentile")
 ACTIVATIONS = ("uint8", "int8")
 PERCENTILE = 99.99
+HALO = 128
+"""Network pixels at least around a core in int8.  What the edge of a tile changes fades with the
+distance, but rounding to 256 steps lifts it again: with 64 real tissue in tiles and in one piece
+agreed in 98.3 % of the cells, with 128 in 99.5 % (docs/runtimes.md)."""
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Tells onnxruntime that shapes are known already; else it logs advice."""
 
@@ -341,6 +345,7 @@ def store_int8(folder: Path, graph: bytes, plan: Quantization, samples: Sequence
     about["precision"] = "int8"
     about["int8"] = {
         "sha256": hashlib.sha256(graph).hexdigest(),
+        "halo": max(HALO, int(about["halo"])),
         "calibrated_on": sorted({s.group for s in samples if s.use == "train"}),
         "settings": asdict(plan),
     }

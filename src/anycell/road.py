@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 from time import perf_counter
@@ -42,7 +43,6 @@ from anycell.styles import styles_of
 from anycell.zones import find_plan, tiles_of
 
 __all__ = [
-    "CORE",
     "STAGES",
     "Asked",
     "Road",
@@ -59,9 +59,9 @@ __all__ = [
 R = TypeVar("R")
 
 STAGES = ("read", "scale", "network", "decode", "seams", "total")
-CORE = 896
-"""Network pixels on each side of a core.  With a halo of 64 the network sees 1.4 times a slide;
-1.7 times with 512, which needs less memory."""
+TILE = 1024
+"""Network pixels on each side of a tile, its halo on both sides included: memory goes by it.
+With a halo of 64 the network sees 1.3 times a slide, with one of 128 1.8 times."""
 CORE_PIXELS = 1536
 """Pixels of the image on each side of a core, about, at most: labels have as many, and at a
 small zoom it is they that take memory, not the network."""
@@ -259,10 +259,10 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     with watch.stage("scale"):
         if tiles is None:
             if asked.zoom is None:
-                plan = used = find_plan(looks, planes, cores_for(asked.core))
+                plan = used = find_plan(looks, planes, cores_for(asked.core, model.halo))
             else:
                 used = ZoomPlan(asked.zoom, (), "as given")
-            tiles = tiles_of(used, image, model, cores_for(asked.core))
+            tiles = tiles_of(used, image, model, cores_for(asked.core, model.halo))
     predictor = looks.predictor
     limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
     if not 0.0 <= limit <= 1.0:
@@ -292,14 +292,14 @@ def first_look(
         return Looks(image, normalization, model.look(planes)), planes, digest
 
 
-def core_at(zoom: Fraction) -> int:
+def core_at(zoom: Fraction, halo: int) -> int:
     """The side of a core when none is asked for, network pixels."""
-    return max(LEAST_CORE, min(CORE, int(CORE_PIXELS * zoom)))
+    return max(LEAST_CORE, min(TILE - 2 * halo, int(CORE_PIXELS * zoom)))
 
 
-def cores_for(core: int | None) -> Callable[[Fraction], int]:
+def cores_for(core: int | None, halo: int) -> Callable[[Fraction], int]:
     """From a zoom to the side of a core: what is asked for at any, or :func:`core_at`."""
-    return core_at if core is None else lambda zoom: core
+    return partial(core_at, halo=halo) if core is None else lambda zoom: core
 
 
 def _as_it_is(

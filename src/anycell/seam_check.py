@@ -28,7 +28,7 @@ from anycell.image import Image, Region
 from anycell.labels import Labels, boxes
 from anycell.matching import Rules, match
 from anycell.predictor import Predictor
-from anycell.road import Asked, Road, core_at, prepare
+from anycell.road import Asked, Road, cores_for, prepare
 from anycell.scores import score_pair
 from anycell.segment import claimed
 
@@ -91,7 +91,7 @@ def check_seams(image: Image, model: Predictor, asked: Asked, side: int = SIDE) 
         grid = Grid(rows + shift, columns + shift, core, model.halo, model.multiple, zoom)
         return [_moved(tile, shift, rows, columns) for tile in grid]
 
-    core = core_at(zoom) if asked.core is None else asked.core
+    core = cores_for(asked.core, model.halo)(zoom)
     own = tiles(core)
     unit = Grid(rows, columns, core, model.halo, model.multiple, zoom).unit
     step = max(unit, ceil(core / zoom) // 2 // unit * unit)

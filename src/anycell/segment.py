@@ -78,7 +78,7 @@ def plan_zoom(
     """
     image, model = _given(image, model)
     looks, planes, _ = first_look(image, model, Stopwatch())
-    return find_plan(looks, planes, cores_for(core))
+    return find_plan(looks, planes, cores_for(core, model.halo))
 
 
 def common_plan(openings: Sequence[Opening], model: Predictor) -> ZoomPlan:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anycell.cli.screen import Json, Progress, Quiet, counted, show_json
+from anycell.cli.screen import Json, Progress, Quiet, counted, show_json, show_refused
 
 __all__ = ["Demo"]
 
@@ -31,6 +31,7 @@ class Demo:
         from anycell.model import default_model, load_model
 
         model = default_model() if self.model is None else load_model(self.model)
+        show_refused(model)
         with Progress("images", quiet=self.quiet or self.json) as progress:
             found = demo(self.out, model, progress.step)
         page = found.page.resolve()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anycell.cli.screen import Json, show_json
+from anycell.cli.screen import Json, show_json, show_refused
 from anycell.errors import SettingError
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Info:
         from anycell.model import DEFAULT, load_model
         from anycell.segment import plan_zoom
 
-        return plan_zoom(image, load_model(self.model or DEFAULT))
+        model = load_model(self.model or DEFAULT)
+        show_refused(model)
+        return plan_zoom(image, model)
 
 
 def _show_plan(plan: ZoomPlan) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anycell.cli.screen import Json, Progress, Quiet, counted, show_json
+from anycell.cli.screen import Json, Progress, Quiet, counted, show_json, show_refused
 from anycell.runs import Clock, write_run
 
 __all__ = ["PseudoLabel"]
@@ -49,6 +49,7 @@ class PseudoLabel:
         samples = tuple(s for folder in self.data for s in find_samples(folder))
         samples = without_groups(samples, self.skip or ())
         model = default_model() if self.model is None else load_model(self.model)
+        show_refused(model)
         with Progress("images", quiet=self.quiet or self.json) as progress:
             believed, found = write_pseudo_labels(samples, model, self.out, belief, progress.step)
         named = {"name": model.name, "hash": model.hash}

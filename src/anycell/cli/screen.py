@@ -29,6 +29,7 @@ __all__ = [
     "counted",
     "show_error",
     "show_json",
+    "show_refused",
     "show_table",
 ]
 
@@ -46,6 +47,12 @@ def show_error(error: AnycellError, *, json: bool = False) -> None:
         show_json({"error": {"kind": type(error).__name__, **parts}})
         return
     print(f"error: {error}", file=sys.stderr)
+
+
+def show_refused(model: object) -> None:
+    """Say so where a model does not compute in the precision that it ships."""
+    if refused := getattr(model, "refused", ""):
+        print(f"note: {refused}; fp32 is used", file=sys.stderr)
 
 
 def show_json(result: Mapping[str, Any]) -> None:

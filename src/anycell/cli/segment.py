@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anycell.cli.screen import FileProgress, Json, Quiet, counted, show_json
+from anycell.cli.screen import FileProgress, Json, Quiet, counted, show_json, show_refused
 
 if TYPE_CHECKING:
     from anycell.files import Opening
@@ -156,8 +156,7 @@ class Segment:
         )
         tasks = find_tasks(self.images, self.out, recursive=self.recursive)
         model = load_model(self.model or DEFAULT, precision=self.precision, runtime=self.runtime)
-        if refused := getattr(model, "refused", ""):
-            print(f"note: {refused}; fp32 is used", file=sys.stderr)
+        show_refused(model)
         with (
             self.computing() as compute,
             FileProgress(len(tasks), quiet=self.quiet or self.json) as progress,
