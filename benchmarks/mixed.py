@@ -4,7 +4,8 @@
     anycell compare DATA -o OUT --models general --zoom-scheme none,diameter,plan
 
 Each slide is made of four quarters, simulated one by one: three with cells of 12, 30 and 75
-pixels, and one that is empty but for the camera's noise.  Cells end where their quarter does,
+pixels, and one that is empty but for the camera's noise.  They meet somewhere near the middle
+of the slide, not where a quadtree would cut it.  Cells end where their quarter does,
 as at the edge of any image.  Seeds are below 1,000, so nothing was trained on these images.
 DATA is laid out as training data are, all of it held out, one group for each modality.
 """
@@ -20,39 +21,42 @@ import numpy as np
 DIAMETERS = (12.0, 30.0, 75.0)
 MODALITIES = ("nuclei", "histology", "phase", "bacteria_phase")
 KINDS = {"nuclei": "fluorescence", "histology": "brightfield"}
+MEET = (0.35, 0.65)
+"""Share of the side at which quarters meet, least and most."""
 NOISE = 2.0
 """Grey values of 255: the standard deviation of the noise of the empty quarter."""
 
 
-def quarter(modality: str, side: int, diameter: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def quarter(
+    modality: str, shape: tuple[int, int], diameter: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Simulate a quarter, rows x columns x 3, and its labels."""
     from anycell.simulate import simulate
 
-    made = simulate(modality, (side, side), diameter=diameter, seed=seed)
+    made = simulate(modality, shape, diameter=diameter, seed=seed)
     pixels = np.moveaxis(made.image, 0, -1)
     return pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2), made.labels
 
 
 def slide(modality: str, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Put four quarters together; which is where depends on the seed."""
+    """Put four quarters together; where they meet, and which is where, depends on the seed."""
     random = np.random.default_rng(seed)
-    half = side // 2
+    y, x = (int(side * random.uniform(*MEET)) for _ in range(2))
     pixels = np.zeros((side, side, 3), np.uint8)
     labels = np.zeros((side, side), np.int32)
-    corners = [(0, 0), (0, half), (half, 0), (half, half)]
+    corners = [(slice(*v), slice(*w)) for v in ((0, y), (y, side)) for w in ((0, x), (x, side))]
     backgrounds = []
     *places, last = (corners[k] for k in random.permutation(4))
-    for number, (diameter, (y, x)) in enumerate(zip(DIAMETERS, places, strict=True)):
-        image, cells = quarter(modality, half, diameter, seed + number)
-        pixels[y : y + half, x : x + half] = image
+    for number, (diameter, place) in enumerate(zip(DIAMETERS, places, strict=True)):
+        image, cells = quarter(modality, labels[place].shape, diameter, seed + number)
+        pixels[place] = image
         cells[cells > 0] += labels.max()
-        labels[y : y + half, x : x + half] = cells
+        labels[place] = cells
         outside = image[cells == 0]
         backgrounds.append(np.median(outside, axis=0) if len(outside) else np.zeros(3))
-    y, x = last
-    noise = random.normal(0.0, NOISE, (half, half, 1))
+    noise = random.normal(0.0, NOISE, (*labels[last].shape, 1))
     empty = np.mean(backgrounds, axis=0) + noise
-    pixels[y : y + half, x : x + half] = np.clip(np.rint(empty), 0, 255)
+    pixels[last] = np.clip(np.rint(empty), 0, 255)
     return pixels, labels
 
 

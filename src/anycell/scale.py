@@ -34,7 +34,16 @@ from anycell.grid import exact_zoom
 from anycell.image import Region, resample
 from anycell.looks import Look, Looks
 
-__all__ = ["Glance", "Zone", "ZoomPlan", "best_zoom", "find_zoom", "half_octave", "score_of"]
+__all__ = [
+    "Glance",
+    "Trial",
+    "Zone",
+    "ZoomPlan",
+    "best_zoom",
+    "find_zoom",
+    "half_octave",
+    "steadiest",
+]
 
 OCTAVES = (-2, -1, 0, 1)
 STEPS = (-6, 2)
@@ -167,7 +176,8 @@ def find_zoom(looks: Looks, overview: NDArray[np.float32]) -> tuple[ZoomPlan, Gl
     if looks.predictor.diameter is None:
         return ZoomPlan(1.0, (), "the method has no scale of its own"), None
     glance = _glance_at(looks, overview)
-    trial = _Trial(looks, _places(glance), {}, {}, {})
+    _, height, width = looks.image.shape
+    trial = Trial(looks, _places(glance), Region(0, 0, height, width))
     found = _followed(trial, glance) or _searched(trial)
     return ZoomPlan(found[0], trial.tried, found[1]), glance
 
@@ -204,7 +214,7 @@ def half_octave(zoom: float) -> float:
     return float(exact_zoom(2.0 ** (step / 2)))
 
 
-def _followed(trial: _Trial, glance: Glance) -> tuple[float, str] | None:
+def _followed(trial: Trial, glance: Glance) -> tuple[float, str] | None:
     """Go from the zoom that a glance asks for to the nearest that is clear, or the best."""
     typical = float(trial.looks.predictor.diameter or 1.0)
     if not glance.visible or glance.sure < UNSURE:
@@ -227,7 +237,7 @@ def _followed(trial: _Trial, glance: Glance) -> tuple[float, str] | None:
     return (best_zoom(scores), BEST) if max(scores.values()) >= FAIR else None
 
 
-def _searched(trial: _Trial) -> tuple[float, str]:
+def _searched(trial: Trial) -> tuple[float, str]:
     """The best of all zooms, or the smallest nearly as good."""
     scores: dict[float, float] = {}
     for octave in OCTAVES:
@@ -244,19 +254,25 @@ def _searched(trial: _Trial) -> tuple[float, str]:
         return 1.0, "no cells were found at any zoom"
     if max(scores.values()) >= FAIR:
         return best_zoom(scores), BEST
-    return _steadiest(trial), STEADY
+    return steadiest([trial]), STEADY
 
 
-def _steadiest(trial: _Trial) -> float:
-    """The zoom whose cells are sure, and found again half an octave up or down."""
+def steadiest(trials: list[Trial]) -> float:
+    """The zoom whose cells are sure, and found again half an octave up or down.
+
+    Parameters
+    ----------
+    trials : of parts of one image, which count alike.
+    """
     zooms = [half_octave(2.0 ** (step / 2)) for step in range(STEPS[0], STEPS[1] + 1)]
-    scores = [trial.score(zoom) for zoom in zooms]
-    again = [trial.alike(lower, upper) for lower, upper in pairwise(zooms)]
-    either = [max(pair) for pair in zip([0.0, *again], [*again, 0.0], strict=True)]
+    scores = np.mean([[trial.score(zoom) for zoom in zooms] for trial in trials], axis=0)
+    pairs = list(pairwise(zooms))
+    again = np.mean([[trial.alike(*pair) for pair in pairs] for trial in trials], axis=0)
+    either = np.maximum(np.append(0.0, again), np.append(again, 0.0))
     octaves = np.log2(zooms)
     rare = RARE[0] * np.maximum(0.0, -1.0 - octaves) + RARE[1] * np.maximum(0.0, octaves)
-    total = np.array(scores) + STEADINESS * np.array(either) - rare
-    return zooms[int(np.argmax(np.where(np.array(scores) > 0.0, total, -np.inf)))]
+    total = scores + STEADINESS * either - rare
+    return zooms[int(np.argmax(np.where(scores > 0.0, total, -np.inf)))]
 
 
 def best_zoom(scores: dict[float, float]) -> float:
@@ -265,7 +281,7 @@ def best_zoom(scores: dict[float, float]) -> float:
     return min(zoom for zoom, score in scores.items() if score >= enough)
 
 
-def score_of(found: list[Look], typical: float) -> float:
+def _score_of(found: list[Look], typical: float) -> float:
     """Mean confidence of the cells, by cell and by area, less the size preference; 0 .. 2."""
     cells = [look.cells() for look in found]
     sure = np.concatenate([confidence for confidence, _ in cells])
@@ -278,14 +294,23 @@ def score_of(found: list[Look], typical: float) -> float:
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """Windows of an image that are looked at in one zoom after the other."""
+class Trial:
+    """Windows of an image that are looked at in one zoom after the other.
+
+    Attributes
+    ----------
+    places : (y, x) of the windows' middles in the image, in the order in which they are tried.
+    bounds : the part of the image that windows stay in; all of it is looked at where it is small.
+    scores, sizes : of each zoom tried; sizes are median diameters, network pixels.
+    seen : windows and looks of each zoom tried.
+    """
 
     looks: Looks
     places: tuple[tuple[int, int], ...]
-    scores: dict[float, float]
-    sizes: dict[float, float]
-    seen: dict[float, list[tuple[Region, Look]]]
+    bounds: Region
+    scores: dict[float, float] = field(default_factory=dict)
+    sizes: dict[float, float] = field(default_factory=dict)
+    seen: dict[float, list[tuple[Region, Look]]] = field(default_factory=dict)
 
     @property
     def tried(self) -> tuple[tuple[float, float], ...]:
@@ -299,7 +324,7 @@ class _Trial:
             found = list(dict(self.seen[zoom]).values())
             area = np.concatenate([look.cells()[1] for look in found])
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
-            self.scores[zoom] = score_of(found, float(self.looks.predictor.diameter or 1.0))
+            self.scores[zoom] = _score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
 
     def alike(self, zoom: float, other: float) -> float:
@@ -309,11 +334,10 @@ class _Trial:
         return float(np.mean([f1 for f1 in found if f1 is not None] or [0.0]))
 
     def _seen(self, zoom: float, whole: bool) -> list[tuple[Region, Look]]:
-        _, height, width = self.looks.image.shape
+        height, width = self.bounds.shape
         share = exact_zoom(zoom)
         if whole and height * width * zoom**2 <= WHOLE:
-            everything = Region(0, 0, height, width)
-            return [(everything, self.looks.at(everything, share))]
+            return [(self.bounds, self.looks.at(self.bounds, share))]
         found: list[tuple[Region, Look]] = []  # one per place; two places may share a window
         cells = 0
         for region in (self._window(place, zoom) for place in self.places):
@@ -325,12 +349,12 @@ class _Trial:
         return found
 
     def _window(self, place: tuple[int, int], zoom: float) -> Region:
-        """The window around a place, shifted into the image; the image if that is smaller."""
-        _, height, width = self.looks.image.shape
+        """The window around a place, shifted into the bounds; these if they are smaller."""
+        bounds = self.bounds
         side = round(WINDOW / zoom)
-        y0 = int(np.clip(place[0] - side // 2, 0, max(0, height - side)))
-        x0 = int(np.clip(place[1] - side // 2, 0, max(0, width - side)))
-        return Region(y0, x0, y0 + side, x0 + side).clip(height, width)
+        y0 = int(np.clip(place[0] - side // 2, bounds.y0, max(bounds.y0, bounds.y1 - side)))
+        x0 = int(np.clip(place[1] - side // 2, bounds.x0, max(bounds.x0, bounds.x1 - side)))
+        return Region(y0, x0, min(y0 + side, bounds.y1), min(x0 + side, bounds.x1))
 
 
 def _places(glance: Glance) -> tuple[tuple[int, int], ...]:

@@ -13,12 +13,8 @@ are to be looked at in the same way become one, from about half a tile up to the
     |                   |                   |
     +-------------------+-------------------+
 
-Zoom.  The glance at the whole image says how large its cells are, here and there.  Where
-it asks for another zoom than that of the whole image, a window decides between the two;
-if neither is sure, the neighbours of the first are tried as well.  Of all places that ask
-for the same zoom, the one with the most cells is tried, for all of them.  Where the cells
-are too small for the glance, the zoom of the whole image holds for all of it, and the
-plan says so.
+Zoom.  Windows spread over the image say which of its blocks want another zoom than that
+of the whole image (``survey``).
 
 Skipped.  A quarter is skipped when nothing in it stands out (``bare``), or when the glance
 shows no cell in it, nor does a look at half the zoom.  What is bare is known more finely
@@ -28,7 +24,7 @@ than quarters are cut: tiles shrink to what stands out in them, and those with n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -37,53 +33,20 @@ from numpy.typing import NDArray
 from anycell.bare import Squares, find_squares
 from anycell.grid import Grid, Tile, Tiles, exact_zoom
 from anycell.image import Image, Region
-from anycell.labels import areas, boxes
 from anycell.looks import Looks
 from anycell.predictor import Predictor
-from anycell.scale import (
-    VISIBLE,
-    WINDOW,
-    Glance,
-    Zone,
-    ZoomPlan,
-    best_zoom,
-    find_zoom,
-    half_octave,
-    score_of,
-)
+from anycell.scale import VISIBLE, Glance, Zone, ZoomPlan, find_zoom
+from anycell.survey import Survey, depth_for, quarters, survey
 
 __all__ = ["find_plan", "tiles_of"]
 
 LARGE = 4.0
-"""Cores from which an image is cut into zones; a smaller one has one zoom."""
-FEWEST = 5
-"""Cells that a quarter must show to ask for a zoom of its own."""
-ASIDE = 0.75
-"""Octaves by which that zoom must differ from the one of the whole image."""
-SURE = 1.2
-"""A score, at most 2, below which the neighbouring zooms are tried."""
+"""Cores from which what is empty is skipped, in images that have no room for a survey, too."""
+AS_WHOLE = "as the whole image"
+FINER = 1.5
+"""Squares are found anew for cells that are smaller than expected by more than this."""
 SQUARE = 5.0
 """Side of the squares that are bare or not, typical cells."""
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """The cells that a glance shows, sure or not.
-
-    Attributes
-    ----------
-    places : (y, x) in pixels of the image.
-    sizes : diameters in pixels of the image.
-    anything : rows x columns of the glance, where it shows any cell, however unsure.
-    scale : pixels of the glance per pixel of the image, rows and columns.
-    visible : whether most are large enough to say anything.
-    """
-
-    places: NDArray[np.float64]
-    sizes: NDArray[np.float64]
-    anything: NDArray[np.bool_]
-    scale: tuple[float, float]
-    visible: bool
 
 
 def find_plan(
@@ -110,20 +73,38 @@ def _with_zones(
 ) -> ZoomPlan:
     plan, glance = find_zoom(looks, overview)
     _, height, width = looks.image.shape
-    core = cores(exact_zoom(plan.zoom))
     found = any(score > 0 for _, score in plan.tried)
-    if glance is None or not found or height * width * plan.zoom**2 <= LARGE * core**2:
+    core = cores(exact_zoom(plan.zoom))
+    depth = depth_for(plan, (height, width), core)
+    small = height * width * plan.zoom**2 <= LARGE * core**2
+    if glance is None or not found or (small and depth == 0):
         return plan
-    cutter = _Cutter(looks, overview, _shown(glance), plan.zoom, core)
+    squares = _squares(looks, overview, plan.zoom, cores)
+    asked = survey(looks, plan, squares, depth)
+    finest = max((asked.zoom, *asked.zooms.values()))
+    if finest > plan.zoom * FINER:
+        squares = _squares(looks, overview, finest, cores)
+    plan = replace(plan, zoom=asked.zoom, reason=asked.reason)
+    cutter = _Cutter(looks, glance, asked, squares, cores)
     zones = cutter.zones()
-    if not cutter.sees:
-        plan = replace(plan, reason=f"{plan.reason}; a glance at all of it is too coarse for more")
     skipped = [zone.region for zone in zones if zone.zoom is None]
-    squares = cutter.squares.without(skipped, height, width)
+    squares = squares.without(skipped, height, width)
     plan = replace(plan, squares=None if squares.held.all() else squares)
     if len(zones) == 1 and zones[0].zoom == plan.zoom:
         return plan
     return replace(plan, zones=zones)
+
+
+def _squares(
+    looks: Looks,
+    overview: NDArray[np.float32],
+    zoom: float,
+    cores: Callable[[Fraction], int],
+) -> Squares:
+    """The squares of an image whose typical cells want a zoom."""
+    cell = float(looks.predictor.diameter or 1.0) / zoom
+    least = cores(exact_zoom(zoom)) / 2.0 / zoom
+    return find_squares(looks, overview, cell, max(1, round(min(SQUARE * cell, least))))
 
 
 def tiles_of(
@@ -160,131 +141,73 @@ class _Cutter:
 
     Parameters
     ----------
-    overview : of the image, normalized, 3 x h x w.
-    shown : what the glance shows.
-    zoom : of the whole image.
-    core : side of a tile's core, network pixels.
+    glance : at the whole image.
+    asked : what its blocks ask for.
+    squares : where something stands out.
+    cores : from a zoom to the side of a tile's core, network pixels.
     """
 
     def __init__(
-        self, looks: Looks, overview: NDArray[np.float32], shown: _Shown, zoom: float, core: int
+        self,
+        looks: Looks,
+        glance: Glance,
+        asked: Survey,
+        squares: Squares,
+        cores: Callable[[Fraction], int],
     ) -> None:
         self.looks = looks
-        self.shown = shown
-        self.zoom = zoom
+        self.glance = glance
+        self.asked = asked
+        self.squares = squares
+        self.cores = cores
         self.typical = float(looks.predictor.diameter or 1.0)
-        self.least = core / 2.0 / zoom
-        self.cell = self.typical / zoom
-        # What it shows where the cells themselves are too small for it is something else.
-        self.sees = shown.visible and self.cell * shown.scale[0] >= VISIBLE
-        side = max(1, round(min(SQUARE * self.cell, self.least)))
-        self.squares = find_squares(looks, overview, self.cell, side)
 
     def zones(self) -> tuple[Zone, ...]:
         """Cut the whole image, in row-major order of the zones' corners."""
         _, height, width = self.looks.image.shape
-        zones = self._settled(self._cut(Region(0, 0, height, width)))
+        whole = Region(0, 0, height, width)
+        zones = self._cut(whole, None)
         if len({zone.zoom for zone in zones}) == 1:
-            return (replace(zones[0], region=Region(0, 0, height, width)),)
+            return (replace(zones[0], region=whole),)
         return tuple(sorted(zones, key=lambda zone: zone.region))
 
-    def _cut(self, region: Region) -> list[Zone]:
-        """Cut a node into quarters, and join them again if they are alike."""
-        if min(region.shape) < 2 * self.least:
-            return [self._leaf(region)]
-        parts = [self._cut(quarter) for quarter in _quarters(region)]
+    def _cut(self, region: Region, zoom: float | None) -> list[Zone]:
+        """Cut a node into quarters, and join them again if they are alike.
+
+        Parameters
+        ----------
+        zoom : of the block that the node lies in; None when blocks are smaller.
+        """
+        if not self.squares.any(region):
+            return [Zone(region, None, "nothing stands out")]
+        zoom = self.asked.zooms.get(region, zoom)
+        if zoom is not None and min(region.shape) * zoom < self.cores(exact_zoom(zoom)):
+            return [self._leaf(region, zoom)]
+        parts = [self._cut(quarter, zoom) for quarter in quarters(region)]
         alike = {part[0].zoom for part in parts if len(part) == 1}
         if all(len(part) == 1 for part in parts) and len(alike) == 1:
             return [replace(parts[0][0], region=region)]
         return [zone for part in parts for zone in part]
 
-    def _leaf(self, region: Region) -> Zone:
+    def _leaf(self, region: Region, zoom: float) -> Zone:
         """What the smallest node asks for."""
-        if not self.squares.any(region):
-            return Zone(region, None, "nothing stands out")
-        if not self.sees:
-            return Zone(region, self.zoom, "as the whole image")
-        inside = self._inside(region)
-        if np.count_nonzero(inside) >= FEWEST:
-            asked = half_octave(self.typical / float(np.median(self.shown.sizes[inside])))
-            if abs(np.log2(asked / self.zoom)) >= ASIDE:
-                return Zone(region, asked, "the cells there are of another size")
-        elif self._empty(region):
+        if self._empty(region, zoom):
             return Zone(region, None, "no cells at half the zoom")
-        return Zone(region, self.zoom, "as the whole image")
+        other = "the cells there are of another size"
+        return Zone(region, zoom, AS_WHOLE if zoom == self.asked.zoom else other)
 
-    def _inside(self, region: Region) -> NDArray[np.bool_]:
-        """Which of the cells shown have their middle in a region."""
-        y, x = self.shown.places.T
-        inside: NDArray[np.bool_] = (
-            (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
-        )
-        return inside
-
-    def _empty(self, region: Region) -> bool:
+    def _empty(self, region: Region, zoom: float) -> bool:
         """Whether neither the glance nor a look at half the zoom shows a cell."""
-        _, height, width = self.looks.image.shape
-        around = _grown(region, round(self.cell)).clip(height, width)
-        if self.shown.anything[_scaled(around, self.shown.scale)].any():
+        glance, cell = self.glance, self.typical / zoom
+        # What it shows where the cells themselves are too small for it is something else.
+        if not glance.visible or cell * glance.zoom[0] < VISIBLE:
             return False
-        look = self.looks.at(around, exact_zoom(max(self.zoom / 2.0, 1 / 64)))
-        return not look.shown.any()
-
-    def _settled(self, zones: list[Zone]) -> list[Zone]:
-        """Let windows decide on the zooms that are not the one of the whole image."""
-        asked = sorted({zone.zoom for zone in zones if zone.zoom not in (None, self.zoom)})
-        found = {zoom: self._decided(zoom, zones) for zoom in asked}
-        settled = []
-        for zone in zones:
-            zoom = zone.zoom if zone.zoom is None else found.get(zone.zoom, zone.zoom)
-            back = zoom == self.zoom != zone.zoom
-            reason = "as the whole image, which is surer here" if back else zone.reason
-            settled.append(replace(zone, zoom=zoom, reason=reason))
-        return settled
-
-    def _decided(self, asked: float, zones: list[Zone]) -> float:
-        """The zoom for all zones that ask for one; decided where most of their cells are."""
-        alike = [zone for zone in zones if zone.zoom == asked]
-        crowd = max(alike, key=lambda zone: np.count_nonzero(self._inside(zone.region)))
-        scores = {zoom: self._score(crowd, zoom) for zoom in (asked, self.zoom)}
-        if max(scores.values()) < SURE:
-            for near in (asked / 2**0.5, asked * 2**0.5):
-                zoom = half_octave(near)
-                scores.setdefault(zoom, self._score(crowd, zoom))
-        return best_zoom(scores)
-
-    def _score(self, zone: Zone, zoom: float) -> float:
-        """The score of a window on the cell of a zone that lies in the middle of them."""
         _, height, width = self.looks.image.shape
-        places = self.shown.places[self._inside(zone.region)]
-        middle = np.median(places, axis=0)
-        y, x = places[np.hypot(*(places - middle).T).argmin()]
-        side = round(WINDOW / zoom)
-        y0 = int(np.clip(y - side // 2, 0, max(0, height - side)))
-        x0 = int(np.clip(x - side // 2, 0, max(0, width - side)))
-        window = Region(y0, x0, y0 + side, x0 + side).clip(height, width)
-        return score_of([self.looks.at(window, exact_zoom(zoom))], self.typical)
-
-
-def _shown(glance: Glance) -> _Shown:
-    """Take from a glance what there is about zones."""
-    labels, scale = glance.look.shown, np.array(glance.zoom)
-    box, area = boxes(labels)[1:], areas(labels)[1:]
-    box, area = box[area > 0], area[area > 0]  # some cells lie in what is mirrored only
-    diameter = np.sqrt(area * (4.0 / np.pi))
-    places = (box[:, :2] + box[:, 2:]) / 2.0 / scale
-    return _Shown(places, diameter / scale[0], labels > 0, glance.zoom, glance.visible)
-
-
-def _quarters(region: Region) -> tuple[Region, ...]:
-    """Cut a region in four, in row-major order."""
-    y, x = (region.y0 + region.y1) // 2, (region.x0 + region.x1) // 2
-    return (
-        Region(region.y0, region.x0, y, x),
-        Region(region.y0, x, y, region.x1),
-        Region(y, region.x0, region.y1, x),
-        Region(y, x, region.y1, region.x1),
-    )
+        around = _grown(region, round(cell)).clip(height, width)
+        if glance.look.shown[_scaled(around, glance.zoom)].any():
+            return False
+        look = self.looks.at(around, exact_zoom(max(zoom / 2.0, 1 / 64)))
+        return not look.shown.any()
 
 
 def _grown(region: Region, by: int) -> Region:
