@@ -88,7 +88,7 @@ def depth_for(plan: ZoomPlan, shape: tuple[int, int], core: int) -> int:
     core : side of a tile's core, network pixels.
     """
     zoom = COARSE if plan.unsure else max(plan.zoom, COARSE)
-    wanted = (WINDOWS_PER_CORE * shape[0] * shape[1] * zoom**2) ** 0.5 / core
+    wanted = (WINDOWS_PER_CORE * shape[0] * shape[1] * zoom**2) ** 0.5 / max(1, core)
     if plan.unsure and min(shape) * COARSE >= FEWEST_UNSURE * WINDOW:
         wanted = max(wanted, FEWEST_UNSURE)
     room = min(shape) * max(zoom, 1.0) / WINDOW
