@@ -41,6 +41,7 @@ MODALITIES: dict[str, Modality] = {
     ),
     "blood": Modality("blood:blood", "brightfield", "stained smear, red and white cells"),
     "histology": Modality("histology:histology", "brightfield", "nuclei in a stained section"),
+    "glands": Modality("histology:glands", "brightfield", "pale nuclei in rows, stained section"),
     "nuclei": Modality("fluorescence:nuclei_only", "fluorescence", "nuclei alone"),
     "cells": Modality("fluorescence:cells", "fluorescence", "whole cells in culture"),
     "tissue": Modality("fluorescence:tissue", "fluorescence", "whole cells in crowded tissue"),

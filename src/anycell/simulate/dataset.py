@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "dic": "transmitted",
     "blood": "blood",
     "histology": "histology",
+    "glands": "histology",
 }
 """The group of a modality; what is not here is of the group fluorescence."""
 

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anycell.simulate.noise import Field, Shape, blur, choice, field, fractal, log_uniform
-from anycell.simulate.places import Crowd, blobs, scatter
+from anycell.simulate.places import Crowd, blobs, ripple, scatter
 from anycell.simulate.scene import Rendered, contacts, granules
-from anycell.simulate.shapes import Layout, lay_out, warp_field
+from anycell.simulate.shapes import Bodies, Layout, lay_out, warp_field
 from anycell.simulate.stain import absorb, transmit
 
-__all__ = ["histology"]
+__all__ = ["glands", "histology"]
 
 
 def histology(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
@@ -41,6 +41,129 @@ def histology(rng: np.random.Generator, shape: Shape, diameter: float) -> Render
         ],
     )
     return transmit(rng, density, layout, diameter)
+
+
+def glands(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
+    """A section through glands: pale nuclei side by side in rows (labeled) around lumens.
+
+    The nuclei of an epithelium stand in a palisade across its basement membrane, hardly darker
+    than the cytoplasm above them; chromatin lies at their rim and in clumps.  Goblets, lumens
+    and stroma are not labeled, the spindle-shaped nuclei of the stroma are.
+    """
+    depth, away = _depth(rng, shape, diameter)
+    layout = _palisade(rng, depth, away, diameter)
+    above = blur(((depth > 0) & (depth < 2.4)).astype(np.float32), 0.15 * diameter)
+    stroma = blur((depth < -0.9).astype(np.float32), 0.1 * diameter)
+    goblets = _goblets(rng, depth, diameter)
+    lumen = blur((depth > rng.uniform(2.4, 4.0)).astype(np.float32), 0.06 * diameter)
+    empty = np.maximum(lumen * np.float32(rng.uniform(0.5, 1.0)), goblets)
+    pale = np.float32(log_uniform(rng, 0.3, 1.0))
+    strength = np.exp(rng.normal(0, 0.2, layout.count))
+    soft = max(0.5, 0.03 * diameter * log_uniform(rng, 0.6, 2.0))
+    nucleus = blur(_vesicular(rng, layout, diameter, pale) * layout.per_cell(strength), soft)
+    clouds = np.exp(np.float32(0.25) * fractal(rng, shape, diameter, 4))
+    fibres = np.exp(np.float32(0.4) * _fibres(rng, shape, diameter))
+    matter = (0.4 + 0.6 * stroma * fibres + above) * clouds * (1 - empty)
+    matter = blur(matter * (1 - np.float32(0.5) * layout.inside), 0.5)
+    violet = np.array([rng.uniform(0.55, 0.9), rng.uniform(0.6, 0.95), rng.uniform(0.15, 0.45)])
+    pink = np.array([rng.uniform(0.05, 0.25), rng.uniform(0.4, 0.9), rng.uniform(0.1, 0.35)])
+    bluish = matter * (0.4 + above) * np.float32(rng.uniform(0.0, 0.4))
+    density = absorb(
+        [nucleus + bluish, matter],
+        [violet * log_uniform(rng, 0.5, 1.3), pink * log_uniform(rng, 0.2, 0.7)],
+    )
+    return transmit(rng, density, layout, diameter)
+
+
+def _depth(rng: np.random.Generator, shape: Shape, diameter: float) -> tuple[Field, Field]:
+    """Distance above the nearest basement membrane, diameters, and the way up, radians.
+
+    Membranes are lines along which a smooth field has one value.
+    """
+    size = diameter * log_uniform(rng, 2.5, 8.0)
+    heights = field(rng, shape, size)
+    up, right = np.gradient(blur(heights, 0.3 * diameter))
+    steep = np.maximum(np.hypot(up, right), 0.15 / size)
+    level = float(np.quantile(heights, rng.uniform(0.25, 0.65)))
+    depth = (heights - np.float32(level)) / steep / np.float32(diameter)
+    return depth.astype(np.float32), np.arctan2(up, right).astype(np.float32)
+
+
+def _palisade(rng: np.random.Generator, depth: Field, away: Field, diameter: float) -> Layout:
+    """Elongated nuclei across the membrane, in one row or several, and spindles below it."""
+    shape = depth.shape
+    aspect = float(rng.uniform(1.2, 2.8))
+    long, wide = diameter * np.sqrt(aspect), diameter / np.sqrt(aspect)
+    rows = float(rng.uniform(0.9, 2.6))
+    y, x = np.nonzero((depth > -0.1) & (depth < rows * np.sqrt(aspect)))
+    chosen = rng.permutation(len(y))[: int(20 * len(y) / diameter**2) + 20]
+    place = np.stack([y[chosen], x[chosen]], axis=1).astype(float)
+    angle = away[y[chosen], x[chosen]].astype(float)
+    apart = float(rng.uniform(0.65, 1.05))
+    kept: list[int] = []
+    for number in range(len(place)):
+        off = place[kept] - place[number]
+        sine, cosine = np.sin(angle[number]), np.cos(angle[number])
+        along, across = off @ (sine, cosine) / long, off @ (cosine, -sine) / wide
+        if not kept or np.hypot(along, across).min() >= apart:
+            kept.append(number)
+    spindles = scatter(rng, shape, 1.4 * diameter, Crowd.random(rng))
+    at = np.clip(np.rint(spindles).astype(int), 0, np.array(shape) - 1)
+    spindles = spindles[depth[at[:, 0], at[:, 1]] < -0.9]
+    count, more = len(kept), len(spindles)
+    size = np.exp(np.clip(rng.normal(0, 0.15, count + more), -0.4, 0.4))[:, None]
+    thin = np.sqrt(np.exp(rng.uniform(0.2, 1.4, more)))[:, None]
+    radii = np.concatenate(
+        [np.tile([[long, wide]], (count, 1)), diameter * np.hstack([thin, 1 / thin])]
+    )
+    at = np.clip(np.rint(spindles).astype(int), 0, np.array(shape) - 1)
+    turned = np.concatenate(
+        [
+            angle[kept] + rng.normal(0, 0.15, count),
+            away[at[:, 0], at[:, 1]] + np.pi / 2 + rng.normal(0, 0.4, more),
+        ]
+    )
+    bodies = Bodies.of(
+        np.concatenate([place[kept], spindles]),
+        radii * size / 2,
+        turned,
+        bend=rng.normal(0, 0.15, count + more) / diameter,
+        taper=rng.uniform(-0.4, 0.4, count + more),
+        waves=ripple(rng, count + more, float(rng.uniform(0.01, 0.05)), fall=1.2),
+    )
+    warp = warp_field(rng, shape, float(rng.uniform(0.01, 0.04)) * diameter, 0.5 * diameter)
+    return lay_out(bodies, shape, warp=warp)
+
+
+def _vesicular(
+    rng: np.random.Generator, layout: Layout, diameter: float, pale: np.float32
+) -> Field:
+    """Hematoxylin in pale nuclei: little inside, a line at the rim, coarse clumps, nucleoli."""
+    shape = layout.labels.shape
+    clumps = fractal(rng, shape, 0.15 * diameter + 1, 2) * np.float32(rng.uniform(0.3, 0.8))
+    rim = np.float32(rng.uniform(0.2, 0.9)) * layout.rho ** np.float32(rng.uniform(4, 10))
+    spot = max(0.7, 0.07 * diameter)
+    nucleoli = granules(rng, layout.inside & (layout.rho < 0.6), 0.008 / spot**2, spot)
+    body = pale * np.clip(1 + clumps, 0.2, 3.0) + rim + np.float32(0.5) * nucleoli
+    out: Field = (layout.dome(0.08) * body).astype(np.float32)
+    return out
+
+
+def _goblets(rng: np.random.Generator, depth: Field, diameter: float) -> Field:
+    """Where mucin has been washed out, 0..1: pale drops above the nuclei."""
+    shape = depth.shape
+    if rng.random() < 0.4:
+        return np.zeros(shape, dtype=np.float32)
+    size = diameter * log_uniform(rng, 0.9, 2.2)
+    center = scatter(rng, shape, 1.2 * size, Crowd.random(rng))
+    at = np.clip(np.rint(center).astype(int), 0, np.array(shape) - 1)
+    center = center[depth[at[:, 0], at[:, 1]] > 1.5]
+    if not len(center):
+        return np.zeros(shape, dtype=np.float32)
+    drops = lay_out(blobs(rng, center, size, spread=0.2, aspect=1.4, wavy=0.03), shape)
+    mucin = 1 - np.float32(0.25) * np.abs(fractal(rng, shape, 0.4 * size, 3))
+    out: Field = blur(drops.dome(0.3) * mucin, 0.03 * diameter + 0.4)
+    return np.clip(out, 0, 1)
 
 
 def _nuclei(
