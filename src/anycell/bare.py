@@ -89,6 +89,21 @@ class Squares:
             held[ceil(region.y0 / self.side) : y1, ceil(region.x0 / self.side) : x1] = False
         return Squares(self.side, held)
 
+    def joined(self, coarser: Squares) -> Squares:
+        """The same, where squares that touch a held one of a coarser division are held, too."""
+        held = coarser.held
+        ends = []
+        for count, most in zip(self.held.shape, held.shape, strict=True):
+            begin = np.arange(count) * self.side
+            last = np.minimum((begin + self.side - 1) // coarser.side, most - 1)
+            ends.append((begin // coarser.side, last))
+        (top, bottom), (left, right) = ends
+        either = self.held.copy()
+        for rows in (top, bottom):
+            for columns in (left, right):
+                either |= held[np.ix_(rows, columns)]
+        return Squares(self.side, either)
+
     def _touched(self, region: Region) -> tuple[slice, slice]:
         side = self.side
         return (

@@ -154,6 +154,10 @@ class Looks:
         shown = look.shown[np.ix_(*place)]
         return np.where(kept[shown], shown, 0)
 
+    def forget(self) -> None:
+        """Let go of what was seen, where no tile will ask for it again."""
+        self._seen.clear()
+
     def known(self, tile: NDArray[np.float32]) -> Look | None:
         """The look at a tile, 3 x H x W, if there has been one."""
         if not self._seen or tile.shape[1] * tile.shape[2] > LARGEST:

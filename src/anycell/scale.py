@@ -35,6 +35,7 @@ from anycell.image import Region, resample
 from anycell.looks import Look, Looks
 
 __all__ = [
+    "OCTAVES",
     "Glance",
     "Trial",
     "Zone",
@@ -71,11 +72,11 @@ SMALL = 0.85
 """Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
 FALLING = 0.8
 """A larger octave is not tried when the last one scored below this share of the best."""
-STEADINESS = 1.0
-"""What it is worth that all cells are found again at the next zoom, where scores are low."""
-RARE = (0.1, 0.4)
-"""Score lost there per octave below 1/2, and above 1: few images are taken so closely, or so
-coarsely.  Cells are steady above 1 whether right or wrong, for no new pixels are seen."""
+STEADINESS = 0.5
+"""What it is worth that all cells are found again at the next zooms, where scores are low."""
+RARE = 0.5
+"""Score lost there per octave above 1: few images are taken so coarsely.  Cells are steady
+above 1 whether right or wrong, for no new pixels are seen."""
 STEADY = "unsure; the cells found are about the surest and steadiest at this zoom"
 BEST = "the cells found are about the surest at this zoom"
 SLACK = 0.05
@@ -107,7 +108,8 @@ class ZoomPlan:
     Attributes
     ----------
     zoom : network pixels per pixel of the image, for all that no zone says otherwise of.
-    tried : pairs of zoom and score, in order of zoom; empty when nothing was tried.
+    tried : pairs of zoom and score, in order of zoom, where the image has the most cells;
+        empty when nothing was tried.
     reason : why this zoom, in words.
     zones : regions that tile the image; empty when all of it has the one zoom.
     squares : finer than zones, where something stands out; None when it does everywhere,
@@ -257,21 +259,23 @@ def _searched(trial: Trial) -> tuple[float, str]:
     return steadiest([trial]), STEADY
 
 
-def steadiest(trials: list[Trial]) -> float:
-    """The zoom whose cells are sure, and found again half an octave up or down.
+def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> float:
+    """The zoom whose cells are sure, and found again half an octave up and down.
+
+    At the smallest zoom, below which nothing is looked at, cells count as not found again there.
 
     Parameters
     ----------
     trials : of parts of one image, which count alike.
+    rare : score lost per octave above 1.
+    few : scores count as in :meth:`Trial.discounted`.
     """
     zooms = [half_octave(2.0 ** (step / 2)) for step in range(STEPS[0], STEPS[1] + 1)]
-    scores = np.mean([[trial.score(zoom) for zoom in zooms] for trial in trials], axis=0)
+    scores = np.mean([[trial.discounted(zoom, few) for zoom in zooms] for trial in trials], axis=0)
     pairs = list(pairwise(zooms))
     again = np.mean([[trial.alike(*pair) for pair in pairs] for trial in trials], axis=0)
-    either = np.maximum(np.append(0.0, again), np.append(again, 0.0))
-    octaves = np.log2(zooms)
-    rare = RARE[0] * np.maximum(0.0, -1.0 - octaves) + RARE[1] * np.maximum(0.0, octaves)
-    total = scores + STEADINESS * either - rare
+    beside = (np.append(0.0, again) + np.append(again, again[-1])) / 2.0
+    total = scores + STEADINESS * beside - rare * np.maximum(0.0, np.log2(zooms))
     return zooms[int(np.argmax(np.where(scores > 0.0, total, -np.inf)))]
 
 
@@ -326,6 +330,12 @@ class Trial:
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
             self.scores[zoom] = _score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
+
+    def discounted(self, zoom: float, few: float) -> float:
+        """The score at a zoom, of which n cells give n / (n + few): one may be sure by chance."""
+        score = self.score(zoom)
+        count = sum(len(look.cells()[0]) for look in dict(self.seen[zoom]).values())
+        return score * count / (count + few) if count else 0.0
 
     def alike(self, zoom: float, other: float) -> float:
         """Mean F1 of the cells at a zoom and those at another, in windows on the same places."""

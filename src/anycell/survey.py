@@ -4,16 +4,18 @@ The zoom of the whole image comes from where its cells are densest (``scale``). 
 its cells may be larger or smaller, so a large image is cut into blocks, and in each of them
 a window is looked at, where the most stands out:
 
-    +----------+----------+
-    |  +--+    |    +--+  |     a block whose window shows cells as sure as elsewhere, and
+    +----------+----------+     a block whose window shows cells as sure as elsewhere, and
     |  +--+    |    +--+  |     of a good size, has the zoom of the whole image
+    |  +--+    |    +--+  |
     +----------+----------+     in others all octaves are tried, then half an octave around
     |          |  +--+    |     the best of them
-    | (bare)   |  +--+    |     where no zoom is even fair, the one which does best in all
-    +----------+----------+     such blocks together, out of those that are sure elsewhere
+    | (bare)   |  +--+    |
+    +----------+----------+     a block in which no zoom is even fair follows the others
 
 Blocks then share as few zooms as do well in all of them: the one that most ask for is
-taken wherever it is nearly the best.
+taken wherever it is nearly the best.  Those that follow take the best of these zooms.  Where
+hardly any block is sure, all have the zoom whose cells are found again at the next ones
+(``scale.steadiest``).  Bare blocks have the common zoom.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from anycell.looks import Looks
 from anycell.scale import (
     CLEAR,
     FAIR,
+    OCTAVES,
     STEADY,
     WINDOW,
     Trial,
@@ -42,7 +45,8 @@ from anycell.scale import (
 __all__ = ["Survey", "depth_for", "quarters", "survey"]
 
 WINDOWS_PER_CORE = 1.25
-"""Windows for each of a tile's cores that the image would be cut into: an eighth of the cost."""
+"""Windows for each of a tile's cores that the image would be cut into: an eighth of the cost
+where the zoom of the whole image is at least 1/2 and does everywhere; half of it at 1/4."""
 MOST = 16
 """Blocks along a side, at most."""
 FEWEST_UNSURE = 4
@@ -52,14 +56,16 @@ COARSE = 0.5
 AS_ELSEWHERE = 0.85
 """Share of the score of the whole image from which a block does as well."""
 ASIDE = 0.75
-"""Octaves from the typical diameter, from which another zoom is looked for."""
+"""Octaves from the typical diameter, from which another zoom is looked for; and between the
+zooms of blocks, from which they do not share one."""
 NEARLY = 0.9
 """Share of the best score of a block at which it may share a zoom with others."""
 ENOUGH_SURE = 0.25
 """Share of the blocks with cells that must be sure for the others to follow them."""
 FEW = 0.5
-"""A score of n cells counts n / (n + FEW) in a block: one cell may be sure by chance."""
-TRIED = (0.25, 0.5, 1.0, 2.0)
+"""A score of n cells counts n / (n + FEW) in a block."""
+MANY = 10.0
+"""The same where hardly any block is sure: a large image has many cells, which may all be small."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ class Survey:
 
     Attributes
     ----------
-    zooms : of each block that is not bare; the blocks are all of one depth of a quadtree.
-    zoom : that most blocks have.
+    zooms : of each block; the blocks are all of one depth of a quadtree.
+    zoom : that most blocks have, of those that are not bare.
     reason : why, in words.
     """
 
@@ -119,22 +125,22 @@ def survey(looks: Looks, plan: ZoomPlan, squares: Squares, depth: int) -> Survey
     sure, unsure = _sorted(trials, plan)
     zooms = _gathered(sure)
     seen = [trial for trial in unsure.values() if max(trial.scores.values()) > 0.0]
-    lost = plan.unsure and len(sure) < ENOUGH_SURE * (len(sure) + len(seen))
+    lost = plan.unsure and (not sure or len(sure) < ENOUGH_SURE * (len(sure) + len(seen)))
     if lost:
-        common = steadiest(seen) if seen else plan.zoom
+        common = steadiest(seen, rare=0.0, few=MANY) if seen else plan.zoom
         known = {common}
     else:
         common = _most(zooms) if plan.unsure else plan.zoom
         known = {common, *zooms.values()}
-    zooms |= {block: _followed(trial, common, known) for block, trial in unsure.items()}
+    zooms |= {block: _following(trial, common, known) for block, trial in unsure.items()}
     zoom = _most(zooms) if zooms else plan.zoom
-    if lost:
-        return Survey(zooms, zoom, STEADY)
-    if zoom == plan.zoom and not plan.unsure:
-        return Survey(zooms, zoom, plan.reason)
     share = sum(value == zoom for value in zooms.values())
-    reason = f"the cells in {share} of {len(zooms)} windows are about the surest at this zoom"
-    return Survey(zooms, zoom, reason)
+    reason = f"it suits {share} of {len(zooms)} windows spread over the image"
+    if lost:
+        reason = STEADY
+    elif zoom == plan.zoom and not plan.unsure:
+        reason = plan.reason
+    return Survey({block: zooms.get(block, zoom) for block in blocks}, zoom, reason)
 
 
 def quarters(region: Region) -> tuple[Region, ...]:
@@ -157,7 +163,7 @@ def _sorted(
     unsure: dict[Region, Trial] = {}
     for block, trial in trials.items():
         if not plan.unsure and _fits(trial, plan.zoom, AS_ELSEWHERE * min(CLEAR, whole)):
-            sure[block] = {plan.zoom: _discounted(trial, plan.zoom)}
+            sure[block] = {plan.zoom: trial.discounted(plan.zoom, FEW)}
         elif max((scores := _scan(trial, plan.zoom)).values()) >= FAIR:
             sure[block] = scores
         else:
@@ -165,35 +171,31 @@ def _sorted(
     return sure, unsure
 
 
-def _followed(trial: Trial, common: float, known: set[float]) -> float:
+def _following(trial: Trial, common: float, known: set[float]) -> float:
     """The zoom of a block that is not sure: the common one, or another that is known."""
-    found = {zoom: _discounted(trial, zoom) for zoom in sorted(known)}
+    found = {zoom: trial.discounted(zoom, FEW) for zoom in sorted(known)}
     near = found[common] >= NEARLY * max(found.values())
     return common if near else best_zoom(found)
 
 
 def _fits(trial: Trial, zoom: float, wanted: float) -> bool:
     """Whether a block does as well as elsewhere, and its cells have about the size known."""
-    if _discounted(trial, zoom) < wanted:
+    if trial.discounted(zoom, FEW) < wanted:
         return False
     typical = float(trial.looks.predictor.diameter or 1.0)
     return bool(abs(np.log2(trial.sizes[zoom] / typical)) < ASIDE)
 
 
-def _discounted(trial: Trial, zoom: float) -> float:
-    """A score that counts less when it is that of few cells."""
-    score = trial.score(zoom)
-    count = sum(len(look.cells()[0]) for _, look in trial.seen[zoom])
-    return score * count / (count + FEW)
-
-
 def _scan(trial: Trial, zoom: float) -> dict[float, float]:
     """The scores of a block at all octaves, and around the best of them."""
-    scores = {value: _discounted(trial, value) for value in {*TRIED, zoom}}
+    scores = {
+        value: trial.discounted(value, FEW)
+        for value in {*(half_octave(2.0**octave) for octave in OCTAVES), zoom}
+    }
     best = max(scores, key=lambda value: (scores[value], -value))
     for step in (-0.5, 0.5):
         near = half_octave(best * 2.0**step)
-        scores[near] = _discounted(trial, near)
+        scores[near] = trial.discounted(near, FEW)
     return scores
 
 

@@ -83,10 +83,11 @@ def _with_zones(
     asked = survey(looks, plan, squares, depth)
     finest = max((asked.zoom, *asked.zooms.values()))
     if finest > plan.zoom * FINER:
-        squares = _squares(looks, overview, finest, cores)
+        squares = _squares(looks, overview, finest, cores).joined(squares)
     plan = replace(plan, zoom=asked.zoom, reason=asked.reason)
     cutter = _Cutter(looks, glance, asked, squares, cores)
     zones = cutter.zones()
+    looks.forget()
     skipped = [zone.region for zone in zones if zone.zoom is None]
     squares = squares.without(skipped, height, width)
     plan = replace(plan, squares=None if squares.held.all() else squares)
@@ -181,7 +182,8 @@ class _Cutter:
         if not self.squares.any(region):
             return [Zone(region, None, "nothing stands out")]
         zoom = self.asked.zooms.get(region, zoom)
-        if zoom is not None and min(region.shape) * zoom < self.cores(exact_zoom(zoom)):
+        least = 2 if zoom is None else max(2.0, self.cores(exact_zoom(zoom)) / zoom)
+        if zoom is not None and min(region.shape) < least:
             return [self._leaf(region, zoom)]
         parts = [self._cut(quarter, zoom) for quarter in quarters(region)]
         alike = {part[0].zoom for part in parts if len(part) == 1}

@@ -51,11 +51,14 @@ def glands(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     and stroma are not labeled, the spindle-shaped nuclei of the stroma are.
     """
     depth, away = _depth(rng, shape, diameter)
-    layout = _palisade(rng, depth, away, diameter)
-    above = blur(((depth > 0) & (depth < 2.4)).astype(np.float32), 0.15 * diameter)
-    stroma = blur((depth < -0.9).astype(np.float32), 0.1 * diameter)
     goblets = _goblets(rng, depth, diameter)
-    lumen = blur((depth > rng.uniform(2.4, 4.0)).astype(np.float32), 0.06 * diameter)
+    aspect = float(rng.uniform(1.2, 2.8))
+    top = float(rng.uniform(0.9, 2.6)) * aspect**0.5
+    layout = _palisade(rng, np.where(goblets > 0.2, top + 1, depth), away, diameter, aspect, top)
+    above = blur(((depth > 0) & (depth < max(2.4, top + 0.5))).astype(np.float32), 0.15 * diameter)
+    stroma = blur((depth < -0.9).astype(np.float32), 0.1 * diameter)
+    open_from = max(float(rng.uniform(2.4, 4.0)), top + 0.7)
+    lumen = blur((depth > open_from).astype(np.float32), 0.06 * diameter)
     empty = np.maximum(lumen * np.float32(rng.uniform(0.5, 1.0)), goblets)
     pale = np.float32(log_uniform(rng, 0.3, 1.0))
     strength = np.exp(rng.normal(0, 0.2, layout.count))
@@ -89,33 +92,29 @@ def _depth(rng: np.random.Generator, shape: Shape, diameter: float) -> tuple[Fie
     return depth.astype(np.float32), np.arctan2(up, right).astype(np.float32)
 
 
-def _palisade(rng: np.random.Generator, depth: Field, away: Field, diameter: float) -> Layout:
-    """Elongated nuclei across the membrane, in one row or several, and spindles below it."""
+def _palisade(
+    rng: np.random.Generator,
+    depth: Field,
+    away: Field,
+    diameter: float,
+    aspect: float,
+    top: float,
+) -> Layout:
+    """Elongated nuclei across the membrane, up to a height in diameters, and spindles below it."""
     shape = depth.shape
-    aspect = float(rng.uniform(1.2, 2.8))
-    long, wide = diameter * np.sqrt(aspect), diameter / np.sqrt(aspect)
-    rows = float(rng.uniform(0.9, 2.6))
-    y, x = np.nonzero((depth > -0.1) & (depth < rows * np.sqrt(aspect)))
+    size = diameter * np.array([aspect**0.5, aspect**-0.5])
+    y, x = np.nonzero((depth > -0.1) & (depth < top))
     chosen = rng.permutation(len(y))[: int(20 * len(y) / diameter**2) + 20]
     place = np.stack([y[chosen], x[chosen]], axis=1).astype(float)
     angle = away[y[chosen], x[chosen]].astype(float)
-    apart = float(rng.uniform(0.65, 1.05))
-    kept: list[int] = []
-    for number in range(len(place)):
-        off = place[kept] - place[number]
-        sine, cosine = np.sin(angle[number]), np.cos(angle[number])
-        along, across = off @ (sine, cosine) / long, off @ (cosine, -sine) / wide
-        if not kept or np.hypot(along, across).min() >= apart:
-            kept.append(number)
+    kept = _spaced(place, angle, size * float(rng.uniform(0.65, 1.05)))
     spindles = scatter(rng, shape, 1.4 * diameter, Crowd.random(rng))
     at = np.clip(np.rint(spindles).astype(int), 0, np.array(shape) - 1)
     spindles = spindles[depth[at[:, 0], at[:, 1]] < -0.9]
     count, more = len(kept), len(spindles)
-    size = np.exp(np.clip(rng.normal(0, 0.15, count + more), -0.4, 0.4))[:, None]
+    swell = np.exp(np.clip(rng.normal(0, 0.15, count + more), -0.4, 0.4))[:, None]
     thin = np.sqrt(np.exp(rng.uniform(0.2, 1.4, more)))[:, None]
-    radii = np.concatenate(
-        [np.tile([[long, wide]], (count, 1)), diameter * np.hstack([thin, 1 / thin])]
-    )
+    radii = np.concatenate([np.tile(size, (count, 1)), diameter * np.hstack([thin, 1 / thin])])
     at = np.clip(np.rint(spindles).astype(int), 0, np.array(shape) - 1)
     turned = np.concatenate(
         [
@@ -125,7 +124,7 @@ def _palisade(rng: np.random.Generator, depth: Field, away: Field, diameter: flo
     )
     bodies = Bodies.of(
         np.concatenate([place[kept], spindles]),
-        radii * size / 2,
+        radii * swell / 2,
         turned,
         bend=rng.normal(0, 0.15, count + more) / diameter,
         taper=rng.uniform(-0.4, 0.4, count + more),
@@ -133,6 +132,29 @@ def _palisade(rng: np.random.Generator, depth: Field, away: Field, diameter: flo
     )
     warp = warp_field(rng, shape, float(rng.uniform(0.01, 0.04)) * diameter, 0.5 * diameter)
     return lay_out(bodies, shape, warp=warp)
+
+
+def _spaced(
+    place: NDArray[np.float64], angle: NDArray[np.float64], size: NDArray[np.float64]
+) -> list[int]:
+    """Which of some places keep an ellipse of their own free of those before them.
+
+    Parameters
+    ----------
+    place, angle : (n, 2) and (n,), of candidates in the order of their turn.
+    size : length and width of the ellipse.
+    """
+    from scipy.spatial import cKDTree
+
+    near = cKDTree(place).query_ball_point(place, float(size.max())) if len(place) else []
+    kept = np.zeros(len(place), dtype=np.bool_)
+    for number, around in enumerate(near):
+        others = [other for other in around if kept[other]]
+        off = place[others] - place[number]
+        sine, cosine = np.sin(angle[number]), np.cos(angle[number])
+        along, across = off @ (sine, cosine) / size[0], off @ (cosine, -sine) / size[1]
+        kept[number] = bool((np.hypot(along, across) >= 1.0).all())
+    return [int(number) for number in np.flatnonzero(kept)]
 
 
 def _vesicular(
