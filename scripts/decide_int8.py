@@ -6,7 +6,8 @@ MODEL is a model's folder, DATA a folder with manifest.csv: images for training 
 ranges, held-out ones judge.  Every candidate and the float graph segment the held-out
 images by the default command; their network times are taken in one process, in turns.
 The bars: the mean over groups of F1 at IoU 0.5 falls by at most --bar, and the float graph takes
---gain times as long or more.  Of those that pass, one with weights in 7 bits, whose products
+--gain times as long or more.  A graph that is in MODEL already stays when it passes: others are
+better by chance.  Of the others that pass, one with weights in 7 bits, whose products
 no processor saturates, comes first, then the one whose outputs are nearest to the float graph's.
 Writes OUT/int8.json; with --keep that one goes into MODEL and is shipped, and when none passes,
 int8 is taken out of MODEL.
@@ -46,6 +47,7 @@ CANDIDATES = {
     "minmax, weights in 7 bits": Quantization("minmax", narrow=True),
     "entropy": Quantization("entropy"),
 }
+SHIPPED = "in the model already"
 OPEN, CLOSE = "<!-- int8 -->", "<!-- /int8 -->"
 SIDE = 704
 """Of a tile with a core of 512 and the halo of the shipped network."""
@@ -137,7 +139,7 @@ def judged(
         precision = "fp32" if name == "fp32" else "int8"
         with TemporaryDirectory() as place:
             copy = Path(shutil.copytree(folder, Path(place) / "candidate"))
-            if precision == "int8":
+            if name in CANDIDATES:
                 store_int8(copy, graph, CANDIDATES[name], find_samples(data))
             found[name] = scores(load_model(copy, precision=precision), chosen)
         print(name, round(float(np.mean(list(found[name].values()))), 4), flush=True)
@@ -162,13 +164,15 @@ def main() -> None:
     samples = find_samples(asked.data)
     crops = network_crops(samples, load_model(asked.model, precision="fp32"), Quantization())
     graphs = {name: quantize(fp32, crops, CANDIDATES[name]) for name in asked.only}
+    if "int8" in about:
+        graphs = {SHIPPED: read_graph(asked.model, about, "int8"), **graphs}
     load = os.getloadavg()[0]
     rows: dict[str, dict[str, Any]] = {
         name: {"seconds/MP": taken}
         for name, taken in seconds({"fp32": fp32, **graphs}, asked.repeats).items()
     }
     for name, graph in graphs.items():
-        plan = asdict(CANDIDATES[name])
+        plan = asdict(CANDIDATES[name]) if name in CANDIDATES else about["int8"]["settings"]
         rows[name] |= {"off": round(difference(graph, fp32, crops), 4), "settings": plan}
     chosen = held_out(asked.data, asked.per_group)
     f1 = {}
@@ -179,10 +183,11 @@ def main() -> None:
     def taken(name: str) -> float:
         return float(rows[name]["seconds/MP"]["processor"])
 
-    passing = [name for name in asked.only if f1[name] >= f1["fp32"] - asked.bar]
+    passing = [name for name in graphs if f1[name] >= f1["fp32"] - asked.bar]
     # The F1 of those that pass differs by chance; what no processor saturates comes first.
     quick = [name for name in passing if asked.gain * taken(name) <= taken("fp32")]
-    quick.sort(key=lambda name: (not CANDIDATES[name].narrow, rows[name]["off"]))
+    narrow = {name: bool(rows[name]["settings"]["narrow"]) for name in quick}
+    quick.sort(key=lambda name: (name != SHIPPED, not narrow[name], rows[name]["off"]))
     best = quick[0] if quick else None
     told: dict[str, Any] = {
         "hash": about["sha256"][:16],
@@ -196,9 +201,9 @@ def main() -> None:
         "rows": rows,
     }
     write(told, asked.out, asked.docs)
-    if asked.keep and best:
+    if asked.keep and best in CANDIDATES:
         store_int8(asked.model, graphs[best], CANDIDATES[best], samples)
-    elif asked.keep:
+    elif asked.keep and not best:
         drop_int8(asked.model)
 
 

@@ -118,6 +118,15 @@ def test_int8_is_shipped_only_if_f1_does_not_fall(
     assert text.endswith("<!-- /int8 -->\nafter\n")
     assert "old" not in text
     assert f"| minmax | {told['rows']['minmax']['f1@0.5']:.4f} |" in text
+    if ships is None:
+        return
+    there = (model / "model_int8.onnx").read_bytes()
+    script("decide_int8", model, data, tmp_path / "out", *only, "--keep")
+    told = json.loads((tmp_path / "out" / "int8.json").read_text())
+    assert list(told["rows"]) == ["fp32", "in the model already", "minmax"]
+    assert told["ships"] == "in the model already"
+    assert told["rows"]["in the model already"]["settings"] == about["int8"]["settings"]
+    assert (model / "model_int8.onnx").read_bytes() == there
 
 
 def test_the_card_says_what_the_files_say(
