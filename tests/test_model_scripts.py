@@ -102,6 +102,9 @@ def test_calibrating_writes_a_map_that_the_model_then_uses(
 def test_int8_is_shipped_only_if_f1_does_not_fall(
     script: Script, data: Path, model: Path, tmp_path: Path, bar: float, ships: str | None
 ) -> None:
+    about = read_about(model)
+    about.pop("int8", None)
+    (model / "model.json").write_text(json.dumps(about | {"precision": "fp32"}))
     docs = tmp_path / "runtimes.md"
     docs.write_text("before\n<!-- int8 -->\nold\n<!-- /int8 -->\nafter\n")
     only = ("--only", "minmax", "--repeats", 1, "--per-group", 1, "--gain", 0, "--bar", bar)
