@@ -42,6 +42,7 @@ SEEDS: dict[str, int] = {
     "quantitative_phase": 4,
     "blood": 6,
     "histology": 8,
+    "glands": 2,
     "nuclei": 7,
     "cells": 3,
     "tissue": 3,
