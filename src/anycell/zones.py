@@ -182,14 +182,17 @@ class _Cutter:
         if not self.squares.any(region):
             return [Zone(region, None, "nothing stands out")]
         zoom = self.asked.zooms.get(region, zoom)
-        least = 2 if zoom is None else max(2.0, self.cores(exact_zoom(zoom)) / zoom)
-        if zoom is not None and min(region.shape) < least:
+        if zoom is not None and self._smallest(region, zoom):
             return [self._leaf(region, zoom)]
         parts = [self._cut(quarter, zoom) for quarter in quarters(region)]
         alike = {part[0].zoom for part in parts if len(part) == 1}
         if all(len(part) == 1 for part in parts) and len(alike) == 1:
             return [replace(parts[0][0], region=region)]
         return [zone for part in parts for zone in part]
+
+    def _smallest(self, region: Region, zoom: float) -> bool:
+        """Whether quarters of a node would be smaller than half a core, or than a pixel."""
+        return min(region.shape) < max(2.0, self.cores(exact_zoom(zoom)) / zoom)
 
     def _leaf(self, region: Region, zoom: float) -> Zone:
         """What the smallest node asks for."""
