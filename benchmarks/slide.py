@@ -80,9 +80,10 @@ def measure(path: Path, asked: argparse.Namespace) -> dict[str, object]:
     from anycell.files import open_image
     from anycell.model import load_model
     from anycell.road import Asked, prepare
-    from anycell.runs import peak_memory
+    from anycell.runs import keep_memory_small, peak_memory
     from anycell.slides import Target, write_slide
 
+    keep_memory_small()  # as the command line does
     model = load_model(asked.model).split(2)[0]  # as the command line does for slides
     before = peak_memory()
     began, cpu = time.perf_counter(), time.process_time()

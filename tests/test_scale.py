@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from anycell.confidence import RAW
 from anycell.image import Image, Region
 from anycell.labels import Labels, areas, relabel
-from anycell.looks import Looks
+from anycell.looks import Look, Looks
 from anycell.normalize import fit_normalization, to_model_channels
 from anycell.representations import Fields
 from anycell.representations.classical import Classical
@@ -201,12 +201,32 @@ def test_two_looks_are_compared_where_both_look() -> None:
     assert looks.alike((all_of_it, whole), (all_of_it, half)) > 0.95
     assert looks.alike((all_of_it, half), (part, inside)) > 0.9
     assert looks.alike((part, inside), (all_of_it, half)) > 0.9
-    moved = replace(whole, labels=np.roll(whole.labels, 12, axis=0))
+    moved = Look.of(np.roll(whole.labels, 12, axis=0), whole.sure, whole.inside)
     assert looks.alike((all_of_it, whole), (all_of_it, moved)) < 0.2
-    empty = replace(whole, labels=np.zeros_like(whole.labels))
+    empty = Look.of(np.zeros_like(whole.labels), whole.sure, whole.inside)
     assert looks.alike((all_of_it, whole), (all_of_it, empty)) == 0.0
     assert looks.alike((all_of_it, empty), (all_of_it, empty)) is None
     assert looks.alike((part, inside), (Region(300, 0, 400, 50), whole)) is None
+
+
+def test_a_look_keeps_its_labels_exactly_and_in_little_memory() -> None:
+    labels = np.zeros((256, 256), np.int32)
+    for number, (y, x) in enumerate(lattice(24, 256), start=1):
+        labels[int(y) - 9 : int(y) + 9, int(x) - 9 : int(x) + 9] = number
+    labels[100:140, 230:256] = 500  # cut by what is mirrored
+    labels = relabel(labels)
+    count = int(labels.max())
+    look = Look.of(labels, np.linspace(0, 1, count, dtype=np.float32), (250, 240))
+    assert np.array_equal(look.labels, labels)
+    assert look.labels.dtype == np.int32
+    assert np.array_equal(look.shown, labels[:250, :240])
+    assert len(look.packed) < labels.nbytes / 10
+    shown = labels[:250, :240]
+    cut = set(np.unique(np.concatenate([*shown[[0, -1]], *shown[:, [0, -1]].T])))
+    whole = sorted(set(np.unique(shown)) - cut - {0})
+    sure, area = look.cells()
+    assert np.allclose(sure, (np.array(whole) - 1) / (count - 1))
+    assert area.tolist() == [np.count_nonzero(shown == number) for number in whole]
 
 
 def test_nothing_is_looked_at_twice_and_what_was_looked_at_is_the_result() -> None:

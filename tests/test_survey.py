@@ -113,7 +113,7 @@ def _look(count: int) -> Look:
     places = [(y, x) for y in range(2, 78, 4) for x in range(2, 78, 4)][:count]
     for number, (y, x) in enumerate(places, 1):
         labels[y : y + 2, x : x + 2] = number
-    return Look(labels, np.ones(count, np.float32), (80, 80))
+    return Look.of(labels, np.ones(count, np.float32), (80, 80))
 
 
 SIZES: dict[tuple[bool, bool], float] = {}

@@ -8,7 +8,7 @@ recognized by its pixels, so that the result is the one that it would have been.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import perf_counter
 
@@ -30,20 +30,51 @@ LARGEST = 640 * 640
 
 @dataclass(frozen=True)
 class Look:
-    """What a predictor makes of one tile.
+    """What a predictor makes of one tile; made by :meth:`of`.
+
+    A plan may keep thousands of them, so that their labels are kept small.
 
     Attributes
     ----------
-    labels : rows x columns of the tile.
+    packed : the labels, int32, compressed.
+    shape : rows and columns of the tile.
     sure : the representation's confidence, one value per cell 1..n.
     inside : rows and columns that are image; the rest is mirrored.
+    whole : confidence and area, network pixels, of each cell that no edge cuts; of all
+        where every one is cut.
     seconds : that the network and the decoder took.
     """
 
-    labels: Labels
+    packed: bytes = field(repr=False)
+    shape: tuple[int, int]
     sure: NDArray[np.float32]
     inside: tuple[int, int]
+    whole: tuple[NDArray[np.float32], NDArray[np.float64]]
     seconds: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, labels: Labels, sure: NDArray[np.float32], inside: tuple[int, int]) -> Look:
+        """Keep the labels of a tile, rows x columns; for the rest see the attributes."""
+        from imagecodecs import zstd_encode
+
+        shown = labels[: inside[0], : inside[1]]
+        size = np.zeros(len(sure))
+        found = areas(shown)[1:]
+        size[: len(found)] = found
+        whole = size > 0
+        whole[edge_labels(shown) - 1] = False
+        kept = whole if whole.any() else size > 0
+        packed = bytes(zstd_encode(np.ascontiguousarray(labels, dtype=np.int32).tobytes(), level=1))
+        rows, columns = labels.shape
+        return cls(packed, (rows, columns), sure, inside, (sure[kept], size[kept]))
+
+    @property
+    def labels(self) -> Labels:
+        """Rows x columns of the tile."""
+        from imagecodecs import zstd_decode
+
+        labels: Labels = np.frombuffer(zstd_decode(self.packed), dtype=np.int32)
+        return labels.reshape(self.shape)
 
     @property
     def shown(self) -> Labels:
@@ -55,13 +86,7 @@ class Look:
 
         Where every cell is cut, all are given.
         """
-        size = np.zeros(len(self.sure))
-        found = areas(self.shown)[1:]
-        size[: len(found)] = found
-        whole = size > 0
-        whole[edge_labels(self.shown) - 1] = False
-        kept = whole if whole.any() else size > 0
-        return self.sure[kept], size[kept]
+        return self.whole
 
 
 class Looks:
@@ -111,7 +136,7 @@ class Looks:
         """Decode the outputs of a tile of ``shape``."""
         representation = self.predictor.representation
         labels = representation.decode(outputs, (shape[0], shape[1]))
-        return Look(labels, representation.confidence(outputs, labels), inside)
+        return Look.of(labels, representation.confidence(outputs, labels), inside)
 
     def alike(self, one: tuple[Region, Look], other: tuple[Region, Look]) -> float | None:
         """F1 at IoU 0.5 between the cells that two looks show where both look.
@@ -146,7 +171,7 @@ class Looks:
             (common.y0, common.x0),
             (common.y1, common.x1),
             (region.y0, region.x0),
-            look.shown.shape,
+            look.inside,
             strict=True,
         ):
             points = np.arange(begin + step / 2.0, end, step)
@@ -167,7 +192,7 @@ class Looks:
 
 def _pixel(region: Region, look: Look) -> float:
     """Image pixels per pixel of a look."""
-    return float(region.shape[0] / look.shown.shape[0])
+    return float(region.shape[0] / look.inside[0])
 
 
 def _key(tile: NDArray[np.float32]) -> bytes:

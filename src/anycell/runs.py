@@ -6,6 +6,7 @@ image can be traced to a command, a version, a model and its settings.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
@@ -28,6 +29,7 @@ __all__ = [
     "command_line",
     "cores",
     "earlier_entries",
+    "keep_memory_small",
     "make_folder",
     "peak_memory",
     "plain",
@@ -73,6 +75,18 @@ def peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def keep_memory_small() -> None:
+    """Have the threads of this process share one heap.
+
+    With a heap for each thread, what a tile lets go of in one is not there for the next tile
+    in another: a slide of 10,000 pixels then takes a fifth more memory, and no less time.
+    Elsewhere than on glibc nothing is done.  To be called before threads are started.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        most_arenas = -8  # its name in glibc's malloc.h
+        library.mallopt(most_arenas, 1)
 
 
 def write_run(

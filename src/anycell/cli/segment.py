@@ -130,10 +130,12 @@ class Segment:
         from anycell.folders import FolderSettings, segment_files
         from anycell.image import Region
         from anycell.model import DEFAULT, identity, load_model
+        from anycell.runs import keep_memory_small
         from anycell.slides import Shard
         from anycell.tasks import find_tasks
 
         self.check()
+        keep_memory_small()
         pixels, micrometres = diameters(self.diameter)
         formats = () if self.export is None else parse_formats(self.export)
         settings = FolderSettings(
