@@ -188,7 +188,7 @@ def outside(image: np.ndarray, labels: np.ndarray, model_name: str) -> int:
 
     given, model = Image.from_array(image), load_model(model_name)
     covered = np.zeros(labels.shape, dtype=np.bool_)
-    for tile in tiles_of(plan_zoom(given, model), given, model, cores_for(None, model.halo)):
+    for tile in tiles_of(plan_zoom(given, model), given, model, cores_for(None, model.halo, given)):
         covered[tile.core.slices] = True
     numbers = np.unique(labels[labels > 0])
     middles = np.array(center_of_mass(labels > 0, labels, numbers)).astype(int)

@@ -19,7 +19,7 @@ from anycell.image import Image, Level, Region
 from anycell.labels import Labels, boxes, relabel
 from anycell.matching import Rules
 from anycell.representations import REPRESENTATIONS, Fields, representation
-from anycell.road import core_at, enlarged
+from anycell.road import core_at, cores_for, enlarged
 from anycell.scores import score_pair
 from anycell.segment import Segmentation, segment
 from truth import Truth, disks, pieces, same_cells, truth
@@ -261,6 +261,13 @@ def test_cores_are_smaller_at_a_small_zoom() -> None:
     assert cores == [256, 384, 576, 768, 896, 896]
     assert core_at(Fraction(1), 128) == 768  # a tile has the same size
     assert core_at(Fraction(1), 500) == 256
+
+
+def test_tiles_are_wider_where_the_image_takes_little_memory() -> None:
+    field, slide = (Image.from_array(np.zeros((side, side), np.uint8)) for side in (2048, 5001))
+    assert cores_for(None, 128, field)(Fraction(1)) == 1280 - 2 * 128
+    assert cores_for(None, 128, slide)(Fraction(1)) == 1024 - 2 * 128
+    assert cores_for(512, 128, slide)(Fraction(1)) == cores_for(512, 128, field)(Fraction(1)) == 512
 
 
 def test_normalization_comes_from_the_whole_image_never_from_a_tile() -> None:

@@ -108,7 +108,7 @@ def test_few_small_windows_are_looked_at() -> None:
     prepare(Image.from_array(np.random.default_rng(0).random((3000, 3000))), seer, Asked(zoom=1.0))
     assert seer.windows == [(3, WINDOW, WINDOW)] * MOST
     seer = Stylish()
-    prepare(Image.from_array(np.random.default_rng(0).random((100, 1300))), seer, Asked(zoom=1.0))
+    prepare(Image.from_array(np.random.default_rng(0).random((100, 1600))), seer, Asked(zoom=1.0))
     assert len(seer.windows) == 1
 
 

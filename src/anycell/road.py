@@ -62,6 +62,10 @@ STAGES = ("read", "scale", "network", "decode", "seams", "total")
 TILE = 1024
 """Network pixels on each side of a tile, its halo on both sides included: memory goes by it.
 With a halo of 64 the network sees 1.3 times a slide, with one of 128 1.8 times."""
+WIDE_TILE = 1280
+"""The same for images of up to ``LARGE`` pixels, of which less is in memory: a field of 2,048
+pixels is four tiles for nine, and a fifth cheaper."""
+LARGE = 25_000_000
 CORE_PIXELS = 1536
 """Pixels of the image on each side of a core, about, at most: labels have as many, and at a
 small zoom it is they that take memory, not the network."""
@@ -259,10 +263,10 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     with watch.stage("scale"):
         if tiles is None:
             if asked.zoom is None:
-                plan = used = find_plan(looks, planes, cores_for(asked.core, model.halo))
+                plan = used = find_plan(looks, planes, cores_for(asked.core, model.halo, image))
             else:
                 used = ZoomPlan(asked.zoom, (), "as given")
-            tiles = tiles_of(used, image, model, cores_for(asked.core, model.halo))
+            tiles = tiles_of(used, image, model, cores_for(asked.core, model.halo, image))
     predictor = looks.predictor
     limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
     if not 0.0 <= limit <= 1.0:
@@ -292,14 +296,17 @@ def first_look(
         return Looks(image, normalization, model.look(planes)), planes, digest
 
 
-def core_at(zoom: Fraction, halo: int) -> int:
-    """The side of a core when none is asked for, network pixels."""
-    return max(LEAST_CORE, min(TILE - 2 * halo, int(CORE_PIXELS * zoom)))
+def core_at(zoom: Fraction, halo: int, tile: int = TILE) -> int:
+    """The side of a core when none is asked for, in tiles of so many network pixels."""
+    return max(LEAST_CORE, min(tile - 2 * halo, int(CORE_PIXELS * zoom)))
 
 
-def cores_for(core: int | None, halo: int) -> Callable[[Fraction], int]:
+def cores_for(core: int | None, halo: int, image: Image) -> Callable[[Fraction], int]:
     """From a zoom to the side of a core: what is asked for at any, or :func:`core_at`."""
-    return partial(core_at, halo=halo) if core is None else lambda zoom: core
+    if core is not None:
+        return lambda zoom: core
+    large = image.shape[1] * image.shape[2] > LARGE
+    return partial(core_at, halo=halo, tile=TILE if large else WIDE_TILE)
 
 
 def _as_it_is(

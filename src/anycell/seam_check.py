@@ -91,7 +91,7 @@ def check_seams(image: Image, model: Predictor, asked: Asked, side: int = SIDE) 
         grid = Grid(rows + shift, columns + shift, core, model.halo, model.multiple, zoom)
         return [_moved(tile, shift, rows, columns) for tile in grid]
 
-    core = cores_for(asked.core, model.halo)(zoom)
+    core = cores_for(asked.core, model.halo, image)(zoom)
     own = tiles(core)
     unit = Grid(rows, columns, core, model.halo, model.multiple, zoom).unit
     step = max(unit, ceil(core / zoom) // 2 // unit * unit)

@@ -78,7 +78,7 @@ def plan_zoom(
     """
     image, model = _given(image, model)
     looks, planes, _ = first_look(image, model, Stopwatch())
-    return find_plan(looks, planes, cores_for(core, model.halo))
+    return find_plan(looks, planes, cores_for(core, model.halo, image))
 
 
 def common_plan(openings: Sequence[Opening], model: Predictor) -> ZoomPlan:
@@ -132,8 +132,8 @@ def segment(
     image : an image, or an array of rows x columns or channels x rows x columns.
     model : the predictor; the default model of the package if none is given.
     core : side of the part that a tile answers for, network pixels.  Larger tiles take
-        more memory and waste less time on halos; the cells are as good as the same.  None for 896,
-        or less at a small zoom.
+        more memory and waste less time on halos; the cells are as good as the same.  None for
+        tiles of 1,280 network pixels, of 1,024 above 25 megapixels, less at a small zoom.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
         None has it found (``anycell.scale``).

@@ -11,7 +11,7 @@ once, from windows all over the image, for each zoom that tiles have:
     |    []         []          |     tiles have that zoom; the mean of their styles
     +---------------------------+
 
-What is no larger than 1056 network pixels is seen at once and keeps its own style, in
+What is no larger than 1312 network pixels is seen at once and keeps its own style, in
 however many tiles it is computed.  Where the windows lie does not depend on the tiles.
 """
 
@@ -31,7 +31,7 @@ from anycell.looks import Looks
 
 __all__ = ["styles_of"]
 
-WHOLE = 1056
+WHOLE = 1312
 """Network pixels on each side of what is seen at once: the largest tile, if none is asked for."""
 WINDOW = 256
 MOST = 16
