@@ -263,3 +263,18 @@ def test_groups_are_counted_from_the_manifest(report: ModuleType, tmp_path: Path
     inside = block(text, "table", "data")
     assert "| train | blood | brightfield | whole cells | 2 | 1,234 | 21.5 |" in inside
     assert "| unlabeled | more | - | - | 1 | - | - |" in inside
+
+
+def test_what_was_not_kept_is_read_by_the_names_of_columns(
+    report: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = tmp_path / "experiments.md"
+    log.write_text(
+        "| what | images | F1 | kept |\n|---|---|---:|---|\n| one | 3 | 0.1 | no |\n"
+        "| two | 3 | 0.2 | yes |\n\n| what | F1 | CPU seconds | kept |\n|---|---:|---:|---|\n"
+        "| three | 0.3 | 99.0 | no |\n\n| what | F1 |\n|---|---:|\n| four | 0.4 |\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(report.tables, "EXPERIMENTS", log)
+    rows = [line for line in report.tables.not_kept().splitlines() if line.startswith("| ")][1:]
+    assert rows == ["| one | 3 | 0.1 |", "| three | all 111 | 0.3 |"]
