@@ -65,7 +65,7 @@ With a halo of 64 the network sees 1.3 times a slide, with one of 128 1.8 times.
 WIDE_TILE = 1280
 """The same for images of up to ``LARGE`` pixels, of which less is in memory: a field of 2,048
 pixels is four tiles for nine, and a fifth cheaper."""
-LARGE = 25_000_000
+LARGE = 10_000_000
 CORE_PIXELS = 1536
 """Pixels of the image on each side of a core, about, at most: labels have as many, and at a
 small zoom it is they that take memory, not the network."""
