@@ -50,8 +50,8 @@ COMPARISONS = {
         " --learning supervised,mean-teacher,parity --label-share 10 " + BUDGET
     ),
     "shares": (
-        "anycell compare DATA -o OUT/shares --methods votes --learning supervised,mean-teacher"
-        " --label-share 5,25,100 " + BUDGET
+        "anycell compare DATA -o OUT/shares --methods votes"
+        " --learning supervised,mean-teacher,parity --label-share 5,25,100 " + BUDGET
     ),
     "simulation": (
         "anycell simulate SIM; anycell compare DATA SIM -o OUT/simulation-with --methods votes "
