@@ -31,7 +31,7 @@ from anycell.matching import Rules
 from anycell.model import Model, load_model, precisions, read_graph
 from anycell.model import model_folder as folder_of
 from anycell.runs import cores
-from anycell.runtimes import OnnxRuntime, OpenVino, Runner, installed, open_graph
+from anycell.runtimes import FIELDS, OnnxRuntime, OpenVino, Runner, given, installed, open_graph
 from anycell.scores import score_pair
 from anycell.segment import segment
 from anycell.simulate import simulate
@@ -61,25 +61,27 @@ class Bound:
 
     runtime = "onnxruntime"
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self.session = session
-        self.kept: dict[tuple[int, ...], Any] = {}
+    def __init__(self, made: OnnxRuntime) -> None:
+        self.made = made
+        self.style_size = made.style_size
+        self.kept: dict[tuple[int, ...], np.ndarray] = {}
 
     def split(self, count: int) -> tuple[Bound, ...]:
         del count
         return (self,)
 
-    def run(self, tiles: np.ndarray) -> np.ndarray:
+    def style(self, tiles: np.ndarray) -> np.ndarray:
+        return self.made.style(tiles)
+
+    def run(self, tiles: np.ndarray, style: np.ndarray | None = None) -> np.ndarray:
         if tiles.shape not in self.kept:
-            found = self.session.run(None, {"image": tiles})[0]
-            self.kept[tiles.shape] = np.empty_like(found)
+            self.kept[tiles.shape] = np.empty_like(self.made.run(tiles, style))
         out = self.kept[tiles.shape]
-        binding = self.session.io_binding()
-        binding.bind_cpu_input("image", tiles)
-        binding.bind_output(
-            self.session.get_outputs()[0].name, "cpu", 0, np.float32, out.shape, out.ctypes.data
-        )
-        self.session.run_with_iobinding(binding)
+        binding = self.made.session.io_binding()
+        for name, values in given(tiles, style, self.style_size).items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_output(FIELDS, "cpu", 0, np.float32, out.shape, out.ctypes.data)
+        self.made.session.run_with_iobinding(binding)
         return out.copy()
 
 
@@ -101,7 +103,8 @@ def session(
     options.graph_optimization_level = LEVELS[level]
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     made = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    return Bound(made) if bound else OnnxRuntime(made)
+    own = OnnxRuntime(made)
+    return Bound(own) if bound else own
 
 
 def in_turns(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
