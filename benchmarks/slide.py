@@ -148,8 +148,8 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     memory_axes.set(xlabel="side, pixels", ylabel="peak memory, GiB", ylim=(0, None))
     share_axes.set(xlabel="share of the workers' time")
     share_axes.tick_params(axis="y", labelsize=6)
-    for axes in (time_axes, share_axes):
-        axes.legend(fontsize=6)
+    time_axes.legend(fontsize=6)
+    share_axes.legend(fontsize=6, ncols=len(STAGES), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.savefig(path, dpi=120)
 
 
