@@ -224,7 +224,7 @@ def test_a_look_keeps_its_labels_exactly_and_in_little_memory() -> None:
     shown = labels[:250, :240]
     cut = set(np.unique(np.concatenate([*shown[[0, -1]], *shown[:, [0, -1]].T])))
     whole = sorted(set(np.unique(shown)) - cut - {0})
-    sure, area = look.cells()
+    sure, area = look.cells
     assert np.allclose(sure, (np.array(whole) - 1) / (count - 1))
     assert area.tolist() == [np.count_nonzero(shown == number) for number in whole]
 

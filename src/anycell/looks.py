@@ -40,7 +40,7 @@ class Look:
     shape : rows and columns of the tile.
     sure : the representation's confidence, one value per cell 1..n.
     inside : rows and columns that are image; the rest is mirrored.
-    whole : confidence and area, network pixels, of each cell that no edge cuts; of all
+    cells : confidence and area, network pixels, of each cell that no edge cuts; of all
         where every one is cut.
     seconds : that the network and the decoder took.
     """
@@ -49,7 +49,7 @@ class Look:
     shape: tuple[int, int]
     sure: NDArray[np.float32]
     inside: tuple[int, int]
-    whole: tuple[NDArray[np.float32], NDArray[np.float64]]
+    cells: tuple[NDArray[np.float32], NDArray[np.float64]]
     seconds: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
@@ -70,7 +70,7 @@ class Look:
 
     @property
     def labels(self) -> Labels:
-        """Rows x columns of the tile."""
+        """Rows x columns of the tile, unpacked anew each time; not to be written to."""
         from imagecodecs import zstd_decode
 
         labels: Labels = np.frombuffer(zstd_decode(self.packed), dtype=np.int32)
@@ -80,13 +80,6 @@ class Look:
     def shown(self) -> Labels:
         """The labels without what is mirrored."""
         return self.labels[: self.inside[0], : self.inside[1]]
-
-    def cells(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Confidence and area, network pixels, of each cell that no edge cuts.
-
-        Where every cell is cut, all are given.
-        """
-        return self.whole
 
 
 class Looks:

@@ -64,7 +64,7 @@ TILE = 1024
 With a halo of 64 the network sees 1.3 times a slide, with one of 128 1.8 times."""
 WIDE_TILE = 1280
 """The same for images of up to ``LARGE`` pixels, of which less is in memory: a field of 2,048
-pixels is four tiles for nine, and a fifth cheaper."""
+pixels is four tiles for nine, and a sixth cheaper."""
 LARGE = 10_000_000
 CORE_PIXELS = 1536
 """Pixels of the image on each side of a core, about, at most: labels have as many, and at a
@@ -260,13 +260,14 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     watch = Stopwatch()
     looks, planes, digest = first_look(image, model, watch)
     plan, tiles = None, asked.tiles
+    cores_at = cores_for(asked.core, model.halo, image)
     with watch.stage("scale"):
         if tiles is None:
             if asked.zoom is None:
-                plan = used = find_plan(looks, planes, cores_for(asked.core, model.halo, image))
+                plan = used = find_plan(looks, planes, cores_at)
             else:
                 used = ZoomPlan(asked.zoom, (), "as given")
-            tiles = tiles_of(used, image, model, cores_for(asked.core, model.halo, image))
+            tiles = tiles_of(used, image, model, cores_at)
     predictor = looks.predictor
     limit = predictor.min_confidence if asked.min_confidence is None else asked.min_confidence
     if not 0.0 <= limit <= 1.0:

@@ -195,7 +195,7 @@ def _glance_at(looks: Looks, overview: NDArray[np.float32]) -> Glance:
         rows, columns = (max(1, round(v * shrink)) for v in overview.shape[1:])
         small = overview if shrink == 1.0 else resample(overview, (rows, columns))
         look = looks.look(small)
-        sure, area = look.cells()
+        sure, area = look.cells
         good = sure >= 0.5 * sure.max(initial=0.0)
         diameter = float(np.median(_diameters(area[good]))) if good.any() else 0.0
         mean = float(sure[good].mean()) if good.any() else 0.0
@@ -287,7 +287,7 @@ def best_zoom(scores: dict[float, float]) -> float:
 
 def _score_of(found: list[Look], typical: float) -> float:
     """Mean confidence of the cells, by cell and by area, less the size preference; 0 .. 2."""
-    cells = [look.cells() for look in found]
+    cells = [look.cells for look in found]
     sure = np.concatenate([confidence for confidence, _ in cells])
     area = np.concatenate([size for _, size in cells])
     if not len(area):
@@ -326,7 +326,7 @@ class Trial:
         if zoom not in self.scores:
             self.seen[zoom] = self._seen(zoom, whole)
             found = list(dict(self.seen[zoom]).values())
-            area = np.concatenate([look.cells()[1] for look in found])
+            area = np.concatenate([look.cells[1] for look in found])
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
             self.scores[zoom] = _score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
@@ -334,7 +334,7 @@ class Trial:
     def discounted(self, zoom: float, few: float) -> float:
         """The score at a zoom, of which n cells give n / (n + few): one may be sure by chance."""
         score = self.score(zoom)
-        count = sum(len(look.cells()[0]) for look in dict(self.seen[zoom]).values())
+        count = sum(len(look.cells[0]) for look in dict(self.seen[zoom]).values())
         return score * count / (count + few) if count else 0.0
 
     def alike(self, zoom: float, other: float) -> float:
@@ -352,7 +352,7 @@ class Trial:
         cells = 0
         for region in (self._window(place, zoom) for place in self.places):
             look = self.looks.at(region, share)
-            cells += 0 if region in dict(found) else len(look.cells()[0])
+            cells += 0 if region in dict(found) else len(look.cells[0])
             found.append((region, look))
             if cells >= ENOUGH:
                 break
