@@ -51,7 +51,7 @@ COMPARISONS = {
     ),
     "shares": (
         "anycell compare DATA -o OUT/shares --methods votes"
-        " --learning supervised,mean-teacher,parity --label-share 5,25,100 " + BUDGET
+        " --learning supervised,mean-teacher,parity --label-share 5,10,25,100 " + BUDGET
     ),
     "simulation": (
         "anycell simulate SIM; anycell compare DATA SIM -o OUT/simulation-with --methods votes "

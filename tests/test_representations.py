@@ -9,6 +9,7 @@ from anycell.errors import SettingError
 from anycell.labels import Labels, relabel
 from anycell.matching import Rules
 from anycell.representations import REPRESENTATIONS, Representation, representation
+from anycell.road import around_cells
 from anycell.scores import score_pair
 from anycell.turns import TURNS, Turn
 from cells import CELLS, enlarge
@@ -203,3 +204,26 @@ def test_ignored_pixels_do_not_count_in_the_loss(rep: Representation) -> None:
 def test_an_unknown_name_is_an_error_with_the_nearest_one() -> None:
     with pytest.raises(SettingError, match="votes"):
         representation("vots")
+
+
+def test_confidence_needs_no_more_than_the_part_with_cells(rep: Representation) -> None:
+    labels = np.zeros((260, 292), dtype=np.int32)
+    labels[102:123, 140:170], labels[120:151, 111:130] = 1, 2
+    outputs = rep.encode(labels)[: rep.channels]
+    outputs = outputs + np.random.default_rng(2).normal(0, 0.5, outputs.shape).astype(np.float32)
+    fields, part = around_cells(outputs, labels, rep.stride)
+    assert part.size < labels.size / 2
+    assert (part > 0).sum() == (labels > 0).sum()
+    assert fields.shape[1:] == tuple(-(-side // rep.stride) for side in part.shape)
+    found = rep.confidence(fields, part)
+    np.testing.assert_allclose(found, rep.confidence(outputs, labels), atol=1e-5)
+
+
+def test_the_part_with_cells_of_odd_labels_ends_with_them(rep: Representation) -> None:
+    labels = np.zeros((51, 37), dtype=np.int32)
+    labels[44:, 30:] = 1
+    fields, part = around_cells(rep.encode(labels)[: rep.channels], labels, rep.stride)
+    assert (part[-1, -1], np.count_nonzero(part)) == (1, 49)
+    assert fields.shape[1:] == tuple(-(-side // rep.stride) for side in part.shape)
+    empty, none = around_cells(fields, np.zeros_like(part), rep.stride)
+    assert (empty.shape, none.shape) == (fields.shape, part.shape)

@@ -11,7 +11,8 @@ from anycell.errors import InputError
 from anycell.grid import Grid, Tile
 from anycell.image import Region
 from anycell.labels import Labels
-from anycell.seams import ArraySink, Canvas
+from anycell.road import enlarged
+from anycell.seams import ArraySink, Canvas, claimable
 from truth import pieces
 
 ONE = Fraction(1)
@@ -198,3 +199,50 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         canvas.claim(LEFT, np.zeros((20, 30), dtype=np.int32), SURE)
     with pytest.raises(InputError, match="one confidence for each"):
         canvas.claim(LEFT, np.full((20, 40), 10, dtype=np.int32), SURE)
+
+
+def test_what_a_tile_does_not_keep_is_taken_away_and_the_rest_numbered_anew() -> None:
+    labels = cell(2, 5, 6, 9, 1) + cell(2, 37, 6, 39, 4) + cell(10, 25, 14, 29, 7)
+    left = claimable(labels[LEFT.read.slices], LEFT, (20, 40))
+    assert np.unique(left).tolist() == [0, 1, 2]
+    assert (left[2:6, 5:9] == 1).all()
+    assert (left[10:14, 25:29] == 2).all()
+    right = claimable(labels[RIGHT.read.slices], RIGHT, (20, 40))
+    assert np.array_equal(np.unique(right[2:6, 17:19]), [1])
+    assert not claimable(cell(2, 48, 6, 52)[RIGHT.read.slices] * 0, RIGHT, (20, 40)).any()
+
+
+def test_a_part_of_a_cell_larger_than_the_halo_is_not_taken_away() -> None:
+    labels = cell(3, 20, 17, 27)[RIGHT.read.slices]
+    assert claimable(labels, RIGHT, (20, 40)).any()
+    small = cell(3, 20, 6, 24)[RIGHT.read.slices]
+    assert not claimable(small, RIGHT, (20, 40)).any()
+
+
+@pytest.mark.parametrize("zoom", [ONE, Fraction(1, 2), Fraction(2), Fraction(32, 45)])
+def test_what_is_taken_away_would_not_have_been_claimed(zoom: Fraction) -> None:
+    random = np.random.default_rng(int(1000 * zoom))
+    side = 240
+    y, x = np.mgrid[: int(side * zoom), : int(side * zoom)]
+    whole = np.zeros(y.shape, dtype=np.int32)
+    for number in range(1, int(150 * zoom * zoom) + 20):
+        top, left = random.uniform(0, len(y), 2)
+        high, wide = random.uniform(1.5, 7.0, 2)
+        whole[((y - top) / high) ** 2 + ((x - left) / wide) ** 2 <= 1.0] = number
+    planes = []
+    gone = 0
+    for shorten in (lambda labels, *_: labels, claimable):
+        sink = ArraySink(side, side)
+        canvas = Canvas(sink)
+        for tile in Grid(side, side, 40, 16, 4, zoom):
+            rows, columns = (int(v * zoom) for v in (tile.read.y0, tile.read.x0))
+            seen = whole[rows : rows + tile.shape[0], columns : columns + tile.shape[1]]
+            small = shorten(seen, tile, seen.shape)
+            gone += len(np.unique(seen)) - len(np.unique(small))
+            sure = np.bincount(small.ravel(), minlength=2)[1:].astype(np.float32)
+            shape = tile.read.clip(side, side).shape
+            canvas.claim(tile, enlarged(small, shape, zoom), sure)
+        planes.append((sink.labels, canvas.confidence))
+    assert gone > 20
+    for kept, wanted in zip(planes[1], planes[0], strict=True):
+        np.testing.assert_array_equal(kept, wanted)

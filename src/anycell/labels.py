@@ -168,15 +168,20 @@ def boxes(labels: Plane) -> NDArray[np.int64]:
         if top >= len(out):
             more = np.full((top + 1 - len(out), 4), (unseen, unseen, 0, 0), dtype=np.int64)
             out = np.concatenate([out, more])
-        flat = band.ravel()
-        inside = np.flatnonzero(flat)
-        y, x = np.divmod(inside, width)
+        # By stretches of equal numbers within a row: there are far fewer of them than pixels.
+        first = np.ones(band.shape, dtype=bool)
+        np.not_equal(band[:, 1:], band[:, :-1], out=first[:, 1:])
+        start = np.flatnonzero(first)
+        numbers = band.ravel()[start]
+        length = np.diff(start, append=band.size)
+        inside = np.flatnonzero(numbers)
+        start, numbers = start[inside], numbers[inside]
+        y, x = np.divmod(start, width)
         y += rows.start
-        numbers = flat[inside]
         np.minimum.at(out[:, 0], numbers, y)
         np.minimum.at(out[:, 1], numbers, x)
         np.maximum.at(out[:, 2], numbers, y + 1)
-        np.maximum.at(out[:, 3], numbers, x + 1)
+        np.maximum.at(out[:, 3], numbers, x + length[inside])
     out[out[:, 3] == 0] = 0
     return out
 

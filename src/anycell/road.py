@@ -37,8 +37,10 @@ from anycell.labels import Labels
 from anycell.looks import Looks
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
+from anycell.representations import Fields
 from anycell.runs import cores
 from anycell.scale import ZoomPlan
+from anycell.seams import claimable
 from anycell.styles import styles_of
 from anycell.zones import find_plan, tiles_of
 
@@ -47,6 +49,7 @@ __all__ = [
     "Asked",
     "Road",
     "Stopwatch",
+    "around_cells",
     "core_at",
     "cores_for",
     "enlarged",
@@ -59,7 +62,7 @@ __all__ = [
 R = TypeVar("R")
 
 STAGES = ("read", "scale", "network", "decode", "seams", "total")
-TILE = 1024
+TILE = 1152
 """Network pixels on each side of a tile, its halo on both sides included: memory goes by it.
 With a halo of 64 the network sees 1.3 times a slide, with one of 128 1.8 times."""
 WIDE_TILE = 1280
@@ -70,6 +73,9 @@ CORE_PIXELS = 1536
 """Pixels of the image on each side of a core, about, at most: labels have as many, and at a
 small zoom it is they that take memory, not the network."""
 LEAST_CORE = 256
+AROUND = 32
+"""Network pixels around the cells of a tile that their confidence may depend on: polygons and
+masks reach beyond the cell that they end in."""
 AHEAD = 2
 """Tiles per worker that are under way or done and not asked for yet."""
 
@@ -207,7 +213,7 @@ class Road:
             self.watch.move("scale", {"network": known.seconds[0], "decode": known.seconds[1]})
             small, sure = known.labels, known.sure
         else:
-            small, sure = self._computed(planes, tile, free)
+            small, sure = self._computed(planes, tile, inside, free)
         with self.watch.stage("decode"):
             confidence = self.predictor.confidence_map(sure)
             unsure = np.append(False, confidence < self.min_confidence)
@@ -217,9 +223,13 @@ class Road:
             return enlarged(small, shape, tile.zoom), confidence
 
     def _computed(
-        self, planes: NDArray[np.float32], tile: Tile, free: SimpleQueue[Predictor]
+        self,
+        planes: NDArray[np.float32],
+        tile: Tile,
+        inside: tuple[int, int],
+        free: SimpleQueue[Predictor],
     ) -> tuple[Labels, NDArray[np.float32]]:
-        """Labels of the tile and the raw confidence of each cell."""
+        """Labels of the tile's own cells and the raw confidence of each."""
         predictor = free.get()
         try:
             with self.watch.stage("network"):
@@ -227,8 +237,9 @@ class Road:
         finally:
             free.put(predictor)
         with self.watch.stage("decode"):
-            small = predictor.representation.decode(outputs, tile.shape)
-            return small, predictor.representation.confidence(outputs, small)
+            method = predictor.representation
+            small = claimable(method.decode(outputs, tile.shape), tile, inside)
+            return small, method.confidence(*around_cells(outputs, small, method.stride))
 
     def _seen(self, tile: Tile) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """Read a tile, normalize it, and mirror it where the image is smaller.
@@ -308,6 +319,25 @@ def cores_for(core: int | None, halo: int, image: Image) -> Callable[[Fraction],
         return lambda zoom: core
     large = image.shape[1] * image.shape[2] > LARGE
     return partial(core_at, halo=halo, tile=TILE if large else WIDE_TILE)
+
+
+def around_cells(outputs: Fields, labels: Labels, stride: int) -> tuple[Fields, Labels]:
+    """The part of both in which there are cells, with some background around them.
+
+    Parameters
+    ----------
+    outputs : channels x ceil(rows / stride) x ceil(columns / stride).
+    labels : rows x columns; where there are no cells, all of both is given.
+    stride : pixels per field pixel.
+    """
+    parts = []
+    for axis, length in enumerate(labels.shape):
+        held = np.flatnonzero(labels.any(axis=1 - axis))
+        first, last = (int(held[0]), int(held[-1])) if len(held) else (0, length - 1)
+        begin, end = (first - AROUND) // stride, -(-(last + 1 + AROUND) // stride)
+        parts.append((max(0, begin), min(-(-length // stride), end)))
+    fields, pixels = (tuple(slice(k * a, k * b) for a, b in parts) for k in (1, stride))
+    return outputs[:, *fields], labels[pixels]
 
 
 def _as_it_is(

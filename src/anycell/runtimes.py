@@ -142,6 +142,8 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # A thread that spins while it waits takes the core of those that read and decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # One block for a whole tile finds no room in memory that is there: an eighth more.
+        options.enable_mem_pattern = False
         try:
             made = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common class of its own

@@ -17,11 +17,14 @@ Cells larger than the halo.  A tile may see only a part of a cell that it keeps,
 the edge of its read.  The cells of later tiles go on under that number if they are the
 same cell where both tiles looked: at least half of what is theirs there is claimed
 under the number, and they make up at least half of what is claimed under it.
+
+What a tile neither keeps nor could go on with need not be looked at any further:
+``claimable`` takes it away as soon as the tile is decoded.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +35,12 @@ from anycell.image import Region
 from anycell.labels import Labels, boxes
 from anycell.pieces import largest_pieces
 
-__all__ = ["ArraySink", "Canvas", "Sink"]
+__all__ = ["ArraySink", "Canvas", "Sink", "claimable"]
+
+PART = 0.5
+"""A cell at least so long, halos, may be a part of one that is larger than the halo."""
+SLACK = 2
+"""Network pixels by which the middle of a cell may move when its outline is enlarged."""
 
 
 class Sink(Protocol):
@@ -121,9 +129,13 @@ class Canvas:
             )
         if not count:
             return 0
-        held = self._sink.read(region)
         box = boxes(labels) + np.array([region.y0, region.x0] * 2)
         cut = self._is_cut(box, region)
+        seen = region
+        if not self._cut:
+            seen = _around(box[box[:, 2] > box[:, 0]])
+            labels = labels[seen.shift(-region.y0, -region.x0).slices]
+        held = self._sink.read(seen)
         go_on = self._continued(labels, count, held, region)
         owned = _is_owned(box, tile) & (go_on == 0) & _half_free(labels, held)
         owned[0] = False
@@ -134,7 +146,7 @@ class Canvas:
         merged = held + numbers[fresh]
         if go_on.any():
             merged = _grown(merged, go_on[labels])
-        self._sink.write(region, merged)
+        self._sink.write(seen, merged)
         self._confidence.append(confidence[new - 1].astype(np.float32))
         self.cells += len(new)
         self._remember(np.concatenate([numbers[new[cut[new]]], np.unique(go_on)]), region)
@@ -183,10 +195,38 @@ class Canvas:
                 del self._cut[number]
 
 
-def _is_owned(box: NDArray[np.int64], tile: Tile) -> NDArray[np.bool_]:
-    """Whether the middle of each box lies in the widened core."""
+def claimable(labels: Labels, tile: Tile, inside: tuple[int, int]) -> Labels:
+    """What of a decoded tile may be claimed; the rest is taken away.
+
+    Parameters
+    ----------
+    labels : rows x columns of the tile, network pixels.
+    inside : rows and columns of it that lie in the plane; the rest only mirrors them.
+
+    Returns
+    -------
+    labels of the same shape, numbered 1..n without gaps.
+    """
+    box = boxes(labels[: inside[0], : inside[1]])
+    zoom = float(tile.zoom)
+    box, sides = box / zoom + np.array([tile.read.y0, tile.read.x0] * 2), box[:, 2:] - box[:, :2]
+    core, read = tile.core, tile.read
+    around = max(core.y0 - read.y0, core.x0 - read.x0, read.y1 - core.y1, read.x1 - core.x1)
+    kept = _is_owned(box, tile, 1.0 + SLACK / zoom) | (sides.max(axis=1) >= PART * around * zoom)
+    kept[sides[:, 0] == 0] = False
+    top = int(labels.max(initial=0))
+    kept = np.append(kept, np.zeros(top + 1 - len(kept), dtype=bool))
+    if kept[1:].all():
+        return labels
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    claimed: Labels = numbers[labels]
+    return claimed
+
+
+def _is_owned(box: NDArray[Any], tile: Tile, slack: float = 0.0) -> NDArray[np.bool_]:
+    """Whether the middle of each box lies in the widened core, or so many pixels beside it."""
     y, x = (box[:, :2] + box[:, 2:]).T / 2.0
-    core, near = tile.core, tile.margin
+    core, near = tile.core, tile.margin + slack
     owned: NDArray[np.bool_] = (
         (y >= core.y0 - near) & (y < core.y1 + near) & (x >= core.x0 - near) & (x < core.x1 + near)
     )
@@ -211,6 +251,13 @@ def _grown(held: Labels, more: Labels) -> Labels:
     touching[pieces[held > 0]] = True
     touching[0] = False
     return np.where((held == 0) & touching[pieces], more, held)
+
+
+def _around(box: NDArray[np.int64]) -> Region:
+    """The region that holds some boxes, one at least."""
+    y0, x0 = box[:, :2].min(axis=0).tolist()
+    y1, x1 = box[:, 2:].max(axis=0).tolist()
+    return Region(y0, x0, y1, x1)
 
 
 def _common(a: Region, b: Region) -> Region:

@@ -133,7 +133,7 @@ def segment(
     model : the predictor; the default model of the package if none is given.
     core : side of the part that a tile answers for, network pixels.  Larger tiles take
         more memory and waste less time on halos; the cells are as good as the same.  None for
-        tiles of 1,280 network pixels, of 1,024 above 10 megapixels, less at a small zoom.
+        tiles of 1,280 network pixels, of 1,152 above 10 megapixels, less at a small zoom.
     zoom : network pixels per pixel of the image, 1/64 .. 8; below 1 for cells larger
         than the model knows.  Rounded to a fraction (``anycell.grid.exact_zoom``).
         None has it found (``anycell.scale``).

@@ -189,6 +189,7 @@ def write_tiled(tiles: Iterable[Labels], shape: tuple[int, ...], path: Path, lar
             predictor=True,
             metadata=None,
             software="anycell",
+            maxworkers=os.cpu_count(),
             buffersize=32 * 2**20,
         )
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ STRIPS_BYTES = 256 * 2**20
 """A row of 640-pixel tiles over 100,000 pixels of 8-bit color is 190 MB of strips."""
 TILES_BYTES = 48 * 2**20
 """Tiles are needed again by the next tile of the slide, and by the next row of those."""
+
+DECODERS = 4
+"""Threads that decode segments: a few, so that a slide's overview does not wait for one core."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +187,21 @@ class Planes:
             else:
                 found.append((corner, segment))
         if missing:
-            with plane.path.open("rb") as file:
-                for number, corner in missing:
-                    file.seek(plane.offsets[number])
-                    data = file.read(plane.counts[number])
-                    found.append((corner, self._decode(plane, number, data)))
+            corners = [corner for _, corner in missing]
+            found += zip(corners, self._decoded(plane, missing), strict=True)
         return found
+
+    def _decoded(
+        self, plane: Plane, missing: list[tuple[int, tuple[int, int]]]
+    ) -> Iterator[Pixels]:
+        """Read segments from the file and decode them side by side."""
+        with plane.path.open("rb") as file, ThreadPoolExecutor(DECODERS) as pool:
+            coming = []
+            for number, _ in missing:
+                file.seek(plane.offsets[number])
+                data = file.read(plane.counts[number])
+                coming.append(pool.submit(self._decode, plane, number, data))
+            yield from (segment.result() for segment in coming)
 
     def _decode(self, plane: Plane, number: int, data: bytes) -> Pixels:
         if len(data) < plane.counts[number]:
