@@ -258,7 +258,7 @@ def test_the_number_of_workers_decides_nothing(workers: int) -> None:
 def test_cores_are_smaller_at_a_small_zoom() -> None:
     """Labels have the pixels of the image: a core never holds many more than 1536 x 1536."""
     cores = [core_at(Fraction(k, 8), 64) for k in (1, 2, 3, 4, 8, 16)]
-    assert cores == [256, 384, 576, 768, 896, 896]
+    assert cores == [256, 384, 576, 768, 1024, 1024]
     assert core_at(Fraction(1), 128) == 768  # a tile has the same size
     assert core_at(Fraction(1), 500) == 256
 
@@ -266,7 +266,7 @@ def test_cores_are_smaller_at_a_small_zoom() -> None:
 def test_tiles_are_wider_where_the_image_takes_little_memory() -> None:
     field, slide = (Image.from_array(np.zeros((side, side), np.uint8)) for side in (2048, 3200))
     assert cores_for(None, 128, field)(Fraction(1)) == 1280 - 2 * 128
-    assert cores_for(None, 128, slide)(Fraction(1)) == 1024 - 2 * 128
+    assert cores_for(None, 128, slide)(Fraction(1)) == 1152 - 2 * 128
     assert cores_for(512, 128, slide)(Fraction(1)) == cores_for(512, 128, field)(Fraction(1)) == 512
 
 
