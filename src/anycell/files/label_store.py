@@ -34,6 +34,8 @@ CHUNK = 1024
 """Side of a chunk, pixels: 4 MiB in memory, some 50 KiB on disk."""
 CACHE_BYTES = 96 * 2**20
 TIFF_TILE = 512
+ENCODERS = 4
+"""Threads that compress tiles: the last thing that is done to a slide waits for them."""
 SMALLEST_LEVEL = 1024
 """Levels are added until the longer side is no more than this, pixels."""
 
@@ -189,7 +191,7 @@ def write_tiled(tiles: Iterable[Labels], shape: tuple[int, ...], path: Path, lar
             predictor=True,
             metadata=None,
             software="anycell",
-            maxworkers=os.cpu_count(),
+            maxworkers=ENCODERS,
             buffersize=32 * 2**20,
         )
 
