@@ -2,20 +2,24 @@
 # Train in stages on a machine with a GPU that is there for minutes only, and has no network.
 #
 #   scripts/train_gpu.sh pack DATA [DATA ...]   here: everything that is needed into .gpu/
-#   scripts/train_gpu.sh setup                  there: unpack what was brought along
+#   scripts/train_gpu.sh setup                  there: unpack what was brought along, simulate
 #   scripts/train_gpu.sh stage OUT [SECONDS]    there: setup, and one stage of 500 seconds
 #   scripts/train_gpu.sh take OUT               here: the results of a stage back into .gpu/
 #
 # .gpu/ holds wheels/ (packages beside PyTorch), data.tar (images and labels) and state/ (the
 # checkpoint in pieces of at most 15 MiB); each is below 60 MiB and may travel by itself: what
-# setup has unpacked into WORK stays there.  A stage makes simulated images on all cores, goes on
+# setup has unpacked into WORK, and simulated on all cores, stays there.  A stage goes on
 # training exactly where the last one stopped, prints crops per second, and leaves in OUT the
-# pieces of the checkpoint, the learning curve, and the best weights.
+# pieces of the checkpoint, the learning curve, and the best weights.  Two stages may run at
+# once, each with a RUN of its own and half of the WORKERS, after one setup.
 #
-# Settings: METHOD (votes), STEPS (60000), CROPS (64), RECIPE (more of --recipe, as in
-# "rate=0.004 cool_down=0.5"), WEIGHTS (general), WORKERS (cores - 2), DEVICE (auto),
-# SIMULATED (images of each modality; 120), SKIP (a group to leave out), PYTHON (python3),
-# WORK (/tmp/anycell-stage), GPU_PYTHON (3.12: the version there).
+# Settings: METHOD (votes), STEPS (60000), WITHIN (seconds in which all stages together are to
+# finish, the rate having fallen to zero; none: only STEPS count), CROPS (64), RECIPE (more of
+# --recipe, as in "rate=0.004 cool_down=0.5"), WEIGHTS (general), WORKERS (cores - 2), DEVICE
+# (auto), SIMULATED (images of each modality; 120), SEED (of the simulation; 0), SKIP (a group to
+# leave out), SHARE (more of --share, as in "tissue=2 blood=0.5"), RUN (a name; none), STATE (0
+# leaves the checkpoint where it is), PYTHON (python3), WORK (/tmp/anycell-stage), GPU_PYTHON
+# (3.12: the version there).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,6 +28,8 @@ PIECE=15m
 LIMIT_MIB=60
 PYTHON=${PYTHON:-python3}
 WORK=${WORK:-/tmp/anycell-stage}
+FOLDER=$WORK/run${RUN:+-$RUN}
+export PYTHONPATH="src:$WORK/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 pack() {
   [ $# -ge 1 ] || { echo "which data? scripts/train_gpu.sh pack DATA ..." >&2; exit 2; }
@@ -48,39 +54,41 @@ pack() {
 }
 
 setup() {
-  mkdir -p "$WORK/run/best" "$WORK/data"
+  mkdir -p "$FOLDER/best" "$WORK/data"
   if compgen -G "$KEEP/wheels/*.whl" > /dev/null && [ ! -d "$WORK/site" ]; then
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$WORK/site" "$KEEP"/wheels/*.whl
   fi
-  if [ -f "$KEEP/data.tar" ]; then tar -C "$WORK/data" -xf "$KEEP/data.tar"; fi
-  if compgen -G "$KEEP/state/last.pt.*" > /dev/null && [ ! -f "$WORK/run/last.pt" ]; then
-    cat "$KEEP"/state/last.pt.* > "$WORK/run/last.pt"
-    [ ! -f "$KEEP/state/curves.csv" ] || cp "$KEEP/state/curves.csv" "$WORK/run/"
-    [ ! -f "$KEEP/state/about.json" ] || cp "$KEEP"/state/{weights.safetensors,about.json} "$WORK/run/best/"
+  if [ -f "$KEEP/data.tar" ] && [ -z "$(ls -A "$WORK/data")" ]; then tar -C "$WORK/data" -xf "$KEEP/data.tar"; fi
+  if compgen -G "$KEEP/state/last.pt.*" > /dev/null && [ ! -f "$FOLDER/last.pt" ]; then
+    cat "$KEEP"/state/last.pt.* > "$FOLDER/last.pt"
+    [ ! -f "$KEEP/state/curves.csv" ] || cp "$KEEP/state/curves.csv" "$FOLDER/"
+    [ ! -f "$KEEP/state/about.json" ] || cp "$KEEP"/state/{weights.safetensors,about.json} "$FOLDER/best/"
   fi
+  [ -n "$(ls -A "$WORK/data")" ] || { echo "no data in $WORK/data: bring .gpu/data.tar" >&2; exit 2; }
+  simulate "$WORK/sim" "${SIMULATED:-120}"
 }
 
 stage() {
   local out=${1:?where do the results go? scripts/train_gpu.sh stage OUT} seconds=${2:-500}
-  local work=$WORK began=$SECONDS
+  local began=$SECONDS status=0
   mkdir -p "$out"
   setup
-  [ -n "$(ls -A "$work/data")" ] || { echo "no data in $work/data: bring .gpu/data.tar" >&2; exit 2; }
-  export PYTHONPATH="src:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-  simulate "$work/sim" "${SIMULATED:-120}"
   local settings=()
   for setting in ${RECIPE:-rate=0.004 cool_down=0.5}; do settings+=(--recipe "$setting"); done
+  for share in ${SHARE:-}; do settings+=(--share "$share"); done
   local left=$((seconds - (SECONDS - began) - 40))
-  local cores; cores=$(nproc)
-  "$PYTHON" -m anycell train "$work"/data/* "$work/sim" -o "$work/run" --method "${METHOD:-votes}" \
+  local cores; cores=$(nproc --all)
+  "$PYTHON" -m anycell train "$WORK"/data/* "$WORK/sim" -o "$FOLDER" --method "${METHOD:-votes}" \
     --weights "${WEIGHTS:-general}" --steps "${STEPS:-60000}" --recipe "crops=${CROPS:-64}" \
     "${settings[@]}" --workers "${WORKERS:-$((cores > 2 ? cores - 2 : 1))}" \
-    ${SKIP:+--skip "$SKIP"} --validate-every "${VALIDATE_EVERY:-2000}" --device "${DEVICE:-auto}" --stop-after "$left" \
-    2>&1 | tee "$out/log.txt"
-  split -b "$PIECE" -d "$work/run/last.pt" "$out/last.pt."
-  for file in "$work"/run/curves.* "$work"/run/best/{weights.safetensors,about.json}; do
+    ${SKIP:+--skip "$SKIP"} ${WITHIN:+--within "$WITHIN"} --validate-every "${VALIDATE_EVERY:-2000}" --device "${DEVICE:-auto}" --stop-after "$left" \
+    2>&1 | tee "$out/log.txt" || status=$?
+  # Whatever happened, what was learned is brought home.
+  [ "${STATE:-1}" = 0 ] || split -b "$PIECE" -d "$FOLDER/last.pt" "$out/last.pt."
+  for file in "$FOLDER"/curves.* "$FOLDER"/best/{weights.safetensors,about.json}; do
     [ ! -f "$file" ] || cp "$file" "$out/"
   done
+  return "$status"
 }
 
 simulate() {
@@ -88,8 +96,9 @@ simulate() {
   [ -d "$folder" ] && return
   local names; names=$("$PYTHON" -c 'from anycell.simulate import MODALITIES; print(*MODALITIES)')
   for name in $names; do
-    "$PYTHON" -m anycell simulate "$folder.parts/$name" --modalities "$name" --count "$count" --quiet &
-    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$PYTHON" -m anycell simulate "$folder.parts/$name" --modalities "$name" --count "$count" \
+      --seed "${SEED:-0}" --quiet &
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc --all)" ]; do wait -n; done
   done
   wait
   "$PYTHON" scripts/join_data.py "$folder" "$folder".parts/*
@@ -108,5 +117,5 @@ take() {
 
 case "${1:-}" in
   pack | setup | stage | take) "$@" ;;
-  *) sed -n '2,21s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,25s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

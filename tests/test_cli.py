@@ -286,6 +286,8 @@ def test_training_without_torch_says_what_to_install(
         ("rate", "NAME=VALUE"),
         ("steps=1.5", "NAME=VALUE"),
         ("optimizer=adam", "adamw"),
+        ("looks=fat", "far"),
+        ("reuse=0", "from 1"),
     ],
 )
 def test_recipe_settings_are_checked(tmp_path: Path, recipe: str, message: str) -> None:

@@ -31,7 +31,7 @@ CORE = {
 }  # fmt: skip
 MAY_USE_TORCH = {
     "train", "validation", "batches", "augment", "export", "curves", "checkpoints", "losses",
-    "lessons", "mixing", "optimizers", "quantize", "unfold",
+    "lessons", "mixing", "optimizers", "devices", "quantize", "unfold",
 }  # fmt: skip
 MAY_PLOT = {"report/plots"}
 TRAINING = {"torch", "monai", "safetensors", "onnx", "onnxscript", "matplotlib"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from anycell.errors import InputError
+from anycell.errors import InputError, SettingError
 from anycell.samples import Sample, find_samples, group_shares
 
 
@@ -91,3 +91,11 @@ def test_shares_lie_between_equal_and_by_size() -> None:
     shares = group_shares(samples)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["large"] / shares["small"] == pytest.approx(100_000 ** (1 / 8))
+    more = group_shares(samples, {"small": 3.0})
+    assert more["small"] / more["large"] == pytest.approx(3 * shares["small"] / shares["large"])
+    assert sum(more.values()) == pytest.approx(1)
+    with pytest.raises(SettingError, match="smal"):
+        group_shares(samples, {"smal": 2.0})
+    for factor in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(SettingError, match="times as often"):
+            group_shares(samples, {"small": factor})

@@ -19,7 +19,7 @@ from anycell.representations import representation
 from anycell.samples import find_samples
 
 torch = pytest.importorskip("torch")
-from anycell.augment import Photometry, photometric  # noqa: E402
+from anycell.augment import Photometry  # noqa: E402
 from anycell.batches import Batches, Cropping  # noqa: E402
 from anycell.mixing import Crop, Mixing, mixed  # noqa: E402
 from anycell.train import TrainPlan, train  # noqa: E402
@@ -108,24 +108,51 @@ def test_background_far_from_the_labeled_cells_is_ignored_when_labels_are_partia
     assert 0.05 < (weight == 0).float().mean() < 0.999
 
 
-def test_augmentation_keeps_shape_and_range_and_leaves_its_input_alone() -> None:
-    random = torch.Generator().manual_seed(0)
-    images = torch.rand(12, 3, 64, 64, generator=random)
-    images[:6] = images[:6, :1]
-    labels = torch.randint(0, 9, (12, 64, 64), generator=random)
-    before = images.clone()
-    always = Photometry(**dict.fromkeys(Photometry.__dataclass_fields__, 1.0))
-    out = photometric(images, labels, always, random)
-    assert torch.equal(images, before)
-    assert out.shape == images.shape
-    assert torch.isfinite(out).all()
-    assert out.min() >= -0.5
-    assert out.max() <= 1.5
-    never = Photometry(**dict.fromkeys(Photometry.__dataclass_fields__, 0.0))
-    assert torch.equal(photometric(images, labels, never, random), images)
-    for name in Photometry.__dataclass_fields__:
-        one = photometric(images, labels, Photometry(**{**vars(never), name: 1.0}), random)
-        assert not torch.equal(one, images), name
+def test_a_batch_on_its_way_between_processes_is_nearly_the_same(data: Path) -> None:
+    batch = batches(data)[3]
+    there = batch.light().to(torch.device("cpu"))
+    assert batch.light().images.dtype == torch.float16
+    assert torch.equal(there.labels, batch.labels)
+    for name in ("images", "targets", "weight"):
+        one, other = getattr(batch, name), getattr(there, name)
+        assert other.dtype == torch.float32
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3), name
+
+
+def test_a_batch_is_used_several_times_each_with_other_looks_and_resumes_exactly(
+    data: Path, tmp_path: Path
+) -> None:
+    def run(out: str, recipe: Recipe, stops: list[float | None]) -> dict[str, torch.Tensor]:
+        plan = TrainPlan((data,), tmp_path / out, recipe=recipe, workers=0, threads=1, device="cpu")
+        for stop in stops:
+            train(dataclasses.replace(plan, stop_after=stop))
+        saved: dict[str, torch.Tensor] = torch.load(tmp_path / out / "last.pt", weights_only=True)
+        return saved["module"]
+
+    twice = SMALL.changed({"steps": 5, "reuse": 2, "looks": "far"})
+    whole = run("whole", twice, [None])
+    parts = run("parts", twice, [0.0, 0.0, 0.0, None])
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    once = run("once", twice.changed({"reuse": 1}), [None])
+    near = run("near", twice.changed({"looks": "near"}), [None])
+    for other in (once, near):
+        assert not all(torch.equal(whole[name], other[name]) for name in whole)
+
+
+def test_a_training_within_a_time_is_finished_then(data: Path, tmp_path: Path) -> None:
+    recipe = SMALL.changed({"steps": 100_000, "warm_up": 1, "cool_down": 1.0})
+    plan = TrainPlan((data,), tmp_path, recipe=recipe, workers=0, threads=1, device="cpu")
+    done = train(dataclasses.replace(plan, within=2.0, validate_images=1))
+    assert 1 <= done.step < 100_000
+    assert done.best >= 0.0, "it ends as any other: judged, its model written"
+    (row,) = csv.DictReader((tmp_path / "curves.csv").read_text().splitlines())
+    assert float(row["rate"]) == 0.0
+    again = train(dataclasses.replace(plan, within=2.0))
+    assert again.step == done.step
+    more = train(dataclasses.replace(plan, within=float(row["seconds"]) + 60, stop_after=0.0))
+    assert more.step == done.step + 1
+    with pytest.raises(SettingError, match="within"):
+        train(dataclasses.replace(plan, learning="parity", within=2.0))
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that torch's own docs use
 from torch import Generator, Tensor
 
-__all__ = ["Photometry", "photometric"]
+__all__ = ["LOOKS", "Photometry", "photometric"]
 
 LOW, HIGH = -0.5, 1.5
+STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
+"""Density of hematoxylin, eosin and DAB in red, green, blue (Ruifrok & Johnston 2001)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class Photometry:
     blur: float = 0.25
     coarse: float = 0.15
     noise: float = 0.4
+    restyle: float = 0.0
+    stain: float = 0.0
+    haze: float = 0.0
+    sharpen: float = 0.0
+
+
+LOOKS = {
+    "near": Photometry(),
+    "far": Photometry(restyle=0.1, stain=0.6, haze=0.3, sharpen=0.15, light=0.4, blur=0.3),
+}
+"""How far the looks of training images are moved, by name: what another microscope of the same
+kind does, or also another laboratory's stain, out-of-focus light and sharpening."""
 
 
 def photometric(images: Tensor, labels: Tensor, how: Photometry, random: Generator) -> Tensor:
@@ -48,7 +62,18 @@ def photometric(images: Tensor, labels: Tensor, how: Photometry, random: Generat
     """
     dice = _Dice(len(images), random, images.device)
     grey = (images[:, :1] == images[:, 1:]).all(dim=1).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-    out = _cellwise(images, labels, dice, how.cells)
+    out = images
+    # What is never to happen draws no number, so that older runs stay as they were.
+    if how.restyle:
+        out = torch.where(dice.chance(how.restyle), _restyled(out, dice), out)
+    if how.stain:
+        bright = ~grey & (images.mean(dim=(1, 2, 3), keepdim=True) > 0.45)
+        out = torch.where(dice.chance(how.stain) & bright, _stained(out, dice), out)
+    out = _cellwise(out, labels, dice, how.cells)
+    if how.haze:
+        out = torch.where(dice.chance(how.haze), _hazy(out, dice), out)
+    if how.sharpen:
+        out = torch.where(dice.chance(how.sharpen), _sharpened(out, dice), out)
     out = torch.where(dice.chance(how.to_grey) & ~grey, _one_grey(out, dice), out)
     out = torch.where(dice.chance(how.tint) & grey, out * _tint(dice), out)
     out = torch.where(dice.chance(how.mix) & ~grey, _mixed(out, dice), out)
@@ -81,6 +106,59 @@ class _Dice:
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn((self.count, *shape), generator=self.random, device=self.device)
+
+
+def _restyled(images: Tensor, dice: _Dice) -> Tensor:
+    """Give each image some of the low frequencies' amplitudes of the next (Yang & Soatto 2020)."""
+    height, width = images.shape[-2:]
+    own = torch.fft.rfft2(images.float())
+    rows = torch.fft.fftfreq(height, device=images.device).abs().view(-1, 1)
+    columns = torch.fft.rfftfreq(width, device=images.device).view(1, -1)
+    low = torch.maximum(rows, columns) < 0.5 * dice.uniform(0.02, 0.12)
+    low = low & ((rows + columns > 0) | dice.chance(0.5))
+    share = dice.uniform(0.2, 0.8) * low
+    amplitude = own.abs() * (1.0 - share) + own.abs().roll(1, dims=0) * share
+    out: Tensor = torch.fft.irfft2(torch.polar(amplitude, own.angle()), s=(height, width))
+    return out
+
+
+def _stained(images: Tensor, dice: _Dice) -> Tensor:
+    """Other shades and amounts of the stains: unmix, change, mix."""
+    stains = torch.tensor(STAINS, device=images.device)
+    stains = F.normalize(stains, dim=1)
+    other = F.normalize((stains + 0.12 * dice.normal(3, 3)).clamp_min(0.0), dim=2)
+    change = torch.linalg.inv(stains) @ (torch.exp(0.35 * dice.normal(3, 1)) * other)
+    density = -torch.log(images.clamp_min(0.02))
+    return torch.exp(-torch.einsum("nchw,ncd->ndhw", density, change))
+
+
+def _hazy(images: Tensor, dice: _Dice) -> Tensor:
+    """Light from out of focus: a wide blur of the image added, or some of it taken off.
+
+    Each channel then spans what it spanned before, as it would after normalization.
+    """
+    wide, which = torch.zeros_like(images), dice.uniform(0, 3).long()
+    for k, side in enumerate((8, 16, 32)):
+        small = F.avg_pool2d(images, side)
+        blurred = F.interpolate(small, size=images.shape[-2:], mode="bilinear")
+        wide = torch.where(which == k, blurred, wide)
+    amount = torch.where(dice.chance(0.75), dice.uniform(0.2, 2.0), dice.uniform(-0.6, -0.1))
+    each = amount * dice.uniform(0.2, 1.0, 3)
+    hazy = images + torch.where(dice.chance(0.5), each, amount) * wide
+    span = [
+        (x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True))
+        for x in (F.avg_pool2d(hazy, 4), F.avg_pool2d(images, 4))
+    ]
+    (low, high), (first, last) = span
+    return (hazy - low) / (high - low).clamp_min(1e-3) * (last - first) + first
+
+
+def _sharpened(images: Tensor, dice: _Dice) -> Tensor:
+    """What a camera's sharpening adds: differences from a mean of 3 or 5 pixels."""
+    near = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, 1)
+    wide = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, 1)
+    soft = torch.where(dice.chance(0.5), near, wide)
+    return images + dice.uniform(0.3, 1.5) * (images - soft)
 
 
 def _cellwise(images: Tensor, labels: Tensor, dice: _Dice, probability: float) -> Tensor:

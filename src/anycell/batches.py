@@ -9,7 +9,9 @@ Where a crop reaches beyond its image, image and labels are mirrored together.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,10 @@ from anycell.mixing import Crop, Mixing, mixed
 from anycell.normalize import fit_normalization, to_model_channels
 from anycell.points import labels_from_points, read_points
 from anycell.representations import Representation
+from anycell.runs import cores
 from anycell.samples import Sample, group_shares
 
-__all__ = ["Batch", "Batches", "Cropping", "Loaded", "load"]
+__all__ = ["Batch", "Batches", "Cropping", "Loaded", "load", "stream"]
 
 TYPICAL_DIAMETER = 24.0
 
@@ -82,6 +85,26 @@ class Batch:
     weight: Tensor
     labels: Tensor
     plain: Tensor
+
+    def light(self) -> Batch:
+        """The same in half as many bytes, for the way between processes."""
+        small = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
+        for name, value in small.items():
+            small[name] = value.to(torch.int16 if name == "labels" else torch.float16)
+        return replace(self, **small)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device, numbers of 32 bits."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
+        for name, value in moved.items():
+            kind = torch.int32 if name == "labels" else torch.float32
+            moved[name] = value.to(device, non_blocking=True).to(kind)
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU reads by itself; torch's loader calls this."""
+        pinned = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
+        return replace(self, **{name: value.pin_memory() for name, value in pinned.items()})
 
 
 def load(sample: Sample) -> Loaded:
@@ -138,7 +161,8 @@ def _halved(pixels: NDArray[np.float16]) -> NDArray[np.float16]:
 class Batches(torch.utils.data.Dataset[Batch]):
     """Batches by step: ``batches[step]``.
 
-    Without ``photometry`` the look of the images is left to be changed later, on a GPU.
+    Without ``photometry`` the look of the images is left to be changed later, on a GPU, and
+    the batches are light.  ``shares`` are factors on the shares of some groups.
     """
 
     def __init__(
@@ -150,14 +174,15 @@ class Batches(torch.utils.data.Dataset[Batch]):
         seed: int,
         unlabeled: tuple[Sample, ...] = (),
         mixing: Mixing | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self.representation = representation
         self.cropping = cropping
         self.photometry = photometry
         self.seed = seed
         self.mixing = mixing or Mixing()
-        self.labeled = _Pool(samples)
-        self.unlabeled = _Pool(unlabeled)
+        self.labeled = _Pool(samples, shares or {})
+        self.unlabeled = _Pool(unlabeled, {})
         self.free = round(cropping.free * cropping.count) if unlabeled else 0
 
     def __getitem__(self, step: int) -> Batch:
@@ -174,7 +199,7 @@ class Batches(torch.utils.data.Dataset[Batch]):
         images = torch.stack([crop.image for crop in crops])
         noise = torch.Generator().manual_seed(int(random.integers(2**62)))
         how = self.photometry
-        return Batch(
+        batch = Batch(
             step,
             images if how is None else photometric(images, labels, how, noise),
             torch.from_numpy(np.stack(fields)),
@@ -182,16 +207,18 @@ class Batches(torch.utils.data.Dataset[Batch]):
             labels,
             images[taught:],
         )
+        return batch.light() if how is None else batch
 
 
 class _Pool:
     """Samples in memory, drawn by group."""
 
-    def __init__(self, samples: tuple[Sample, ...]) -> None:
+    def __init__(self, samples: tuple[Sample, ...], factors: Mapping[str, float]) -> None:
         self.by_group: defaultdict[str, list[Loaded]] = defaultdict(list)
-        for sample in samples:
-            self.by_group[sample.group].append(load(sample))
-        shares = group_shares(samples)
+        with ThreadPoolExecutor(cores()) as readers:
+            for member in readers.map(load, samples):
+                self.by_group[member.group].append(member)
+        shares = group_shares(samples, factors)
         self.groups = sorted(shares)
         self.shares = np.array([shares[g] for g in self.groups])
 
@@ -270,3 +297,39 @@ def _weight(label: NDArray[np.int32], partial: bool) -> NDArray[np.float32]:
     distance: NDArray[np.float64] = distance_transform_edt(label == 0)
     known: NDArray[np.float32] = (distance <= max(3.0, ring)).astype(np.float32)
     return known
+
+
+def stream(
+    batches: Batches, which: tuple[int, int, int], workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batch of each step, made ahead by worker processes, on the device.
+
+    Parameters
+    ----------
+    which : first step, the step before which to stop, and for how many steps a batch is used.
+    """
+    start, stop, reuse = which
+    steps = torch.utils.data.Subset(batches, range(start // reuse, -(-stop // reuse)))
+    loader: Iterator[Batch] = iter(
+        torch.utils.data.DataLoader(
+            steps,
+            batch_size=None,
+            shuffle=False,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_alone,
+            pin_memory=device.type != "cpu",
+        )
+    )
+    step = start
+    for batch in loader:
+        here = batch.to(device)
+        for _ in range(min(stop, (step // reuse + 1) * reuse) - step):
+            yield here
+            step += 1
+
+
+def _alone(worker: int) -> None:
+    """Each worker process keeps to one thread."""
+    del worker
+    torch.set_num_threads(1)

@@ -157,7 +157,7 @@ def resume(state: State, out: Path, run: dict[str, Any]) -> None:
             f"{path} is of an older version of anycell",
             hint="begin anew with --weights and another output folder",
         )
-    found = {**asdict(Recipe()), "optimizer": "adamw", **saved["run"]}
+    found = {**asdict(Recipe()), "optimizer": "adamw", "shares": {}, **saved["run"]}
     other = [
         f"{k} {found.get(k)} (asked: {v})"
         for k, v in run.items()

@@ -11,13 +11,16 @@ from typing import Any
 
 from anycell.errors import SettingError, unknown_name
 
-__all__ = ["LEARNING", "METHODS", "OPTIMIZERS", "Method", "Recipe", "method"]
+__all__ = ["LEARNING", "LOOKS", "METHODS", "OPTIMIZERS", "Method", "Recipe", "method"]
 
 LEARNING = ("supervised", "mean-teacher", "parity")
 """What is made of unlabeled images; see ``anycell.lessons``."""
 
 OPTIMIZERS = ("muon", "adamw")
 """See ``anycell.optimizers``."""
+
+LOOKS = ("near", "far")
+"""See ``anycell.augment``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Recipe:
     free, consistency : share of a batch that is unlabeled, and the weight of what is learned
         from it; for the learning ``mean-teacher``.
     teach_at : share of the steps after which pseudo-labels are made; for ``parity``.
+    looks : one of ``LOOKS``: how far the looks of images are moved.
+    reuse : steps that a batch is used for, each time with other looks; above 1 where crops are
+        cut slower than a GPU learns from them.
     """
 
     steps: int = 20_000
@@ -64,6 +70,8 @@ class Recipe:
     free: float = 0.25
     consistency: float = 0.5
     teach_at: float = 0.5
+    looks: str = "near"
+    reuse: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
@@ -74,6 +82,10 @@ class Recipe:
             )
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        if self.looks not in LOOKS:
+            raise unknown_name("looks", self.looks, LOOKS)
+        if self.reuse < 1:
+            raise SettingError(f"reuse {self.reuse}", expected="a batch used from 1 time")
         shares = (self.cutmix, self.transplant, self.amplitude, self.free, self.teach_at)
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise SettingError(

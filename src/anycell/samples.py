@@ -18,8 +18,9 @@ source, experiment or movie.
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,17 +99,29 @@ def find_samples(data: Path) -> tuple[Sample, ...]:
     return samples
 
 
-def group_shares(samples: tuple[Sample, ...]) -> dict[str, float]:
+def group_shares(
+    samples: tuple[Sample, ...], factors: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """How often to draw from each group: (images x cells) ** (1/8), summing to 1.
 
     Between equal shares and shares by size, so that a group of one image is heard and
-    a group of hundreds does not drown the rest.
+    a group of hundreds does not drown the rest.  ``factors`` raise or lower some of them.
+
+    Raises
+    ------
+    SettingError : no such group, or a factor that is not above 0.
     """
     images = Counter(s.group for s in samples)
     cells: Counter[str] = Counter()
     for sample in samples:
         cells[sample.group] += max(1, sample.cells)
     raw = {g: float(images[g] * cells[g]) ** 0.125 for g in sorted(images)}
+    for group, factor in (factors or {}).items():
+        if group not in raw:
+            raise unknown_name("group", group, sorted(raw))
+        if not 0.0 < factor < math.inf:
+            raise SettingError(f"{group} drawn {factor:g} times as often", expected="above 0")
+        raw[group] *= factor
     total = sum(raw.values())
     return {g: share / total for g, share in raw.items()}
 

@@ -3,14 +3,13 @@
 The rate rises, stays, and falls over the last share of the steps, so a finished run can
 be prolonged: give it more steps, and it goes on from where it was left.  A step's crops
 depend on the seed and the step alone, so a run that was stopped goes on as if it had
-not been.  What is written is listed in ``checkpoints``.
+not been.  Where the time is given instead, the rate falls over the last share of it.
+What is written is listed in ``checkpoints``.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from anycell.augment import Photometry, photometric
-from anycell.batches import Batch, Batches, Cropping
+from anycell.augment import LOOKS, photometric
+from anycell.batches import Batch, Batches, Cropping, stream
 from anycell.checkpoints import State, add_curve, export_best, keep_best, resume, save, start
+from anycell.devices import chosen_device, has_bfloat16, keep_memory
 from anycell.errors import InputError, SettingError, unknown_name
 from anycell.lessons import consistency, lesson_step, pseudo_samples
 from anycell.methods import LEARNING, METHODS, Method, Recipe, method
@@ -53,12 +53,15 @@ class TrainPlan:
     labels : share of the training images of each group whose labels are used, at least one
         image; the others count as unlabeled.
     skip : groups that are left out altogether.
+    shares : groups that are drawn more or less often, and how many times as often.
     validate_every, save_every : steps between them; the last step does both.
     validate_images : images per group that a validation during training looks at.
     workers : processes that make crops.
     threads : of the network; 0 for one per core.
     device : ``auto``, ``cpu`` or ``cuda``.
     stop_after : seconds after which to save and stop, to go on later; None for never.
+    within : seconds of training, in all, after which it is finished if its steps are not done
+        before; the rate has fallen to zero by then.  None for no such limit.
     """
 
     data: tuple[Path, ...]
@@ -69,6 +72,7 @@ class TrainPlan:
     learning: str | None = None
     labels: float = 1.0
     skip: tuple[str, ...] = ()
+    shares: tuple[tuple[str, float], ...] = ()
     validate_every: int = 1000
     save_every: int = 250
     validate_images: int = 3
@@ -76,6 +80,7 @@ class TrainPlan:
     threads: int = 0
     device: str = "auto"
     stop_after: float | None = None
+    within: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
 
     Raises
     ------
-    SettingError : the method is unknown, or has nothing to train.
+    SettingError : the method is unknown, or has nothing to train, or ``within`` is no time.
     InputError : no labeled training samples.
     ModelError : ``out`` holds a run of another method or recipe.
     """
@@ -109,13 +114,21 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
             f"the method {made.name!r} is not trained", expected=f"one of {', '.join(trainable)}"
         )
     recipe = plan.recipe or made.recipe
+    if plan.within is not None and not 0.0 < plan.within < float("inf"):
+        raise SettingError(f"training within {plan.within:g} seconds", expected="above 0")
     torch.set_num_threads(plan.threads or cores())
-    _keep_memory()
-    device = _device(plan.device)
+    keep_memory()
+    device = chosen_device(plan.device)
+    torch.backends.cudnn.benchmark = True  # all crops have one size
     net, rep = network(made.network), representation(made.representation)
     learning = plan.learning or made.learning
     if learning not in LEARNING:
         raise unknown_name("learning", learning, LEARNING)
+    if learning == "parity" and plan.within is not None:
+        raise SettingError(
+            "the learning 'parity' within a time",
+            expected="a number of steps, after a share of which it makes its labels",
+        )
     samples = tuple(s for folder in plan.data for s in find_samples(folder))
     samples = share_labels(without_groups(samples, plan.skip), plan.labels, recipe.seed)
     labeled = tuple(s for s in samples if s.teaches)
@@ -128,7 +141,7 @@ def train(plan: TrainPlan, report: Callable[[str], None] = lambda line: None) ->
     state = start(made, recipe, device, plan.weights)
     parts = _Parts(made, net, rep, labeled, samples, learning, device)
     resume(state, plan.out, parts.run(plan, recipe))
-    if state.step < recipe.steps:
+    if _progress(state, plan, recipe) < 1.0:
         report(f"reading {len(labeled)} labeled images of {len({s.group for s in labeled})} groups")
         report(_held_out(samples))
         _loop(state, plan, recipe, parts, report)
@@ -151,6 +164,7 @@ class _Parts:
         """What a resumed run must have in common with this one."""
         facts = {"method": plan.method, "learning": self.learning, "labels": plan.labels}
         facts["skip"] = list(plan.skip)
+        facts["shares"] = dict(plan.shares)
         return {**facts, **asdict(recipe)}
 
 
@@ -171,11 +185,11 @@ def _loop(
     clock = _Pace(state, recipe.crops)
     report(f"training {plan.method} from step {state.step} to {recipe.steps} on {parts.device}")
     go_on = True
-    while go_on and state.step < recipe.steps:
+    while go_on and _progress(state, plan, recipe) < 1.0:
         batches, until = _batches(state, plan, recipe, parts, report)
-        stream = _stream(batches, state.step, until, plan.workers)
+        coming = stream(batches, (state.step, until, recipe.reuse), plan.workers, parts.device)
         try:
-            for line in _stage(state, stream, plan, (recipe, parts, check, clock)):
+            for line in _stage(state, coming, plan, (recipe, parts, check, clock)):
                 report(line)
             go_on = state.step == until
         except KeyboardInterrupt:
@@ -193,15 +207,17 @@ def _stage(
     """Take the steps of a stream of batches; yields what there is to report."""
     recipe, parts, check, clock = having
     for batch in stream:
-        _step(state, batch, recipe, parts)
+        _step(state, batch, recipe, parts, _rate(state, plan, recipe))
         clock.note(state)
-        last = state.step == recipe.steps
+        last = _progress(state, plan, recipe) >= 1.0
         if last or state.step % plan.validate_every == 0:
             yield _judge(state, plan, recipe, parts, check)
         elif state.step % 100 == 0:
             yield f"step {state.step}: loss {state.recent:.4f}, {clock.pace(state)}"
         if last or state.step % plan.save_every == 0:
             save(state, plan.out, parts.run(plan, recipe))
+        if last:
+            return
         if plan.stop_after is not None and clock.seconds > plan.stop_after:
             return
 
@@ -210,7 +226,7 @@ class _Pace:
     """How long it has taken, this time and in all."""
 
     def __init__(self, state: State, crops: int) -> None:
-        self.began = time.monotonic()
+        self.began = self.last = time.monotonic()
         self.before, self.first, self.crops = state.seconds, state.step, crops
 
     @property
@@ -223,8 +239,11 @@ class _Pace:
         state.seconds = self.before + self.seconds
 
     def pace(self, state: State) -> str:
-        """Crops a second, this time."""
-        return f"{(state.step - self.first) * self.crops / self.seconds:.1f} crops/s"
+        """Crops a second since this was last asked."""
+        now = time.monotonic()
+        rate = (state.step - self.first) * self.crops / max(1e-9, now - self.last)
+        self.first, self.last = state.step, now
+        return f"{rate:.1f} crops/s"
 
 
 def _batches(
@@ -248,8 +267,17 @@ def _batches(
     free = recipe.free if unlabeled else 0.0
     cropping = Cropping(recipe.side, recipe.crops, recipe.typical, recipe.spread, free=free)
     mixing = Mixing(recipe.cutmix, recipe.transplant, recipe.amplitude)
-    look = Photometry() if parts.device.type == "cpu" else None
-    made = Batches(labeled, parts.representation, cropping, look, recipe.seed, unlabeled, mixing)
+    look = LOOKS[recipe.looks] if parts.device.type == "cpu" and recipe.reuse == 1 else None
+    made = Batches(
+        labeled,
+        parts.representation,
+        cropping,
+        look,
+        recipe.seed,
+        unlabeled,
+        mixing,
+        dict(plan.shares),
+    )
     return made, until
 
 
@@ -258,29 +286,30 @@ def _predictor(state: State, recipe: Recipe, parts: _Parts) -> TorchPredictor:
     return TorchPredictor(state.averaged, parts.network, parts.representation, recipe.typical)
 
 
-def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
+def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts, rate: float) -> None:
     """One step: forward, backward, clip, update, average."""
     device = parts.device
-    images = batch.images.to(device, non_blocking=True)
-    if device.type != "cpu":  # there the processes that cut the crops do it
-        random = torch.Generator(device).manual_seed((recipe.seed << 32) + batch.step)
-        images = photometric(images, batch.labels.to(device), Photometry(), random)
+    images = batch.images
+    # Else the processes that cut the crops have done it.
+    if device.type != "cpu" or recipe.reuse > 1:
+        random = torch.Generator(device).manual_seed((recipe.seed << 32) + state.step)
+        images = photometric(images, batch.labels, LOOKS[recipe.looks], random)
     images = images.contiguous(memory_format=torch.channels_last)
     if state.folded and state.step == 0:
         measure_norms(state.module, images)
         state.averaged.load_state_dict(state.module.state_dict())
     state.module.train()
-    quick = _has_bfloat16(device)
+    quick = has_bfloat16(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=quick):
         outputs = state.module(images)
-    loss = parts.representation.loss(outputs, batch.targets.to(device), batch.weight.to(device))
+    loss = parts.representation.loss(outputs, batch.targets, batch.weight)
     if len(batch.plain):
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=quick):
-            wanted = state.averaged(batch.plain.to(device))
+            wanted = state.averaged(batch.plain)
         loss = loss + consistency(outputs[-len(wanted) :], wanted, state.step, recipe)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.module.parameters(), recipe.clip)
-    state.optimizer.step(_rate(state.step, recipe))
+    state.optimizer.step(rate)
     state.step += 1
     _average(state.averaged, state.module, min(recipe.memory, (1 + state.step) / (10 + state.step)))
     state.losses = [*state.losses[-199:], float(loss.detach())]
@@ -290,40 +319,25 @@ def _step(state: State, batch: Batch, recipe: Recipe, parts: _Parts) -> None:
 def _average(averaged: nn.Module, module: nn.Module, memory: float) -> None:
     """Move the averaged weights, and the norms' statistics, towards the module's."""
     new = module.state_dict()
+    numbers = {k: v for k, v in averaged.state_dict().items() if v.is_floating_point()}
+    torch._foreach_lerp_(list(numbers.values()), [new[k] for k in numbers], 1.0 - memory)
     for name, value in averaged.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(new[name], 1.0 - memory)
-        else:
+        if name not in numbers:
             value.copy_(new[name])
 
 
-def _rate(step: int, recipe: Recipe) -> float:
+def _progress(state: State, plan: TrainPlan, recipe: Recipe) -> float:
+    """Share of the training that is done: of its steps, or of its time where that is more."""
+    timed = 0.0 if plan.within is None else state.seconds / plan.within
+    return max(timed, state.step / recipe.steps)
+
+
+def _rate(state: State, plan: TrainPlan, recipe: Recipe) -> float:
     """Rise, stay, fall linearly to zero."""
-    rise = min(1.0, (step + 1) / max(1, recipe.warm_up))
-    fall = (recipe.steps - step) / max(1.0, recipe.cool_down * recipe.steps)
+    rise = min(1.0, (state.step + 1) / max(1, recipe.warm_up))
+    left = max(0.0, 1.0 - _progress(state, plan, recipe))
+    fall = left / max(1.0 / recipe.steps, recipe.cool_down)
     return recipe.rate * min(rise, fall, 1.0)
-
-
-def _stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """Batches in order, made ahead by worker processes."""
-    steps = torch.utils.data.Subset(batches, range(start, stop))
-    loader: Iterator[Batch] = iter(
-        torch.utils.data.DataLoader(
-            steps,
-            batch_size=None,
-            shuffle=False,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_alone,
-        )
-    )
-    return loader
-
-
-def _alone(worker: int) -> None:
-    """Each worker process keeps to one thread."""
-    del worker
-    torch.set_num_threads(1)
 
 
 def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: Validation) -> str:
@@ -335,13 +349,13 @@ def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: 
         "crops": state.step * recipe.crops,
         "seconds": round(state.seconds),
         "loss": round(state.recent, 5),
-        "rate": f"{_rate(state.step - 1, recipe):.3g}",
+        "rate": f"{_rate(state, plan, recipe):.3g}",
         "f1": round(mean, 4),
         "groups": json.dumps({g: round(v, 3) for g, v in scores.items()}),
     }
     add_curve(plan.out / "curves.csv", row)
     note = ""
-    if mean > state.best:
+    if mean > state.best or not scores:  # judged by nothing, the latest is the best
         state.best = mean
         about = {
             "method": plan.method,
@@ -358,29 +372,3 @@ def _judge(state: State, plan: TrainPlan, recipe: Recipe, parts: _Parts, check: 
         keep_best(state, plan.out, about)
         note = ", the best so far"
     return f"step {state.step}: loss {state.recent:.4f}, validation F1@0.5 {mean:.4f}{note}"
-
-
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise SettingError(f"device {name!r}", expected="auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SettingError("device 'cuda', but torch sees none", hint="--device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _keep_memory() -> None:
-    """Keep freed memory for the next step instead of handing it back.
-
-    Without this glibc maps and unmaps every large tensor; the page faults cost a
-    quarter of a training step on a CPU.  Elsewhere than on glibc nothing is done.
-    """
-    if sys.platform != "linux" or not hasattr(c := ctypes.CDLL(None), "mallopt"):
-        return
-    trim_threshold, mmap_threshold = -1, -3  # names of these two in glibc's malloc.h
-    c.mallopt(mmap_threshold, 32 * 2**20)
-    c.mallopt(trim_threshold, 2**31 - 1)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether 16-bit arithmetic is quicker than 32-bit there."""
-    return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())

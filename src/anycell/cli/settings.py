@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from anycell.errors import SettingError
 from anycell.methods import Recipe
 
-__all__ = ["diameters", "listed", "named", "numbers", "recipe_settings"]
+__all__ = ["diameters", "factors", "listed", "named", "numbers", "recipe_settings", "seconds"]
 
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 UNITS = {"": "px", "px": "px", "um": "um", "µm": "um", "μm": "um"}
 """What may stand behind a diameter; the last two look the same and are not."""
 
@@ -31,6 +32,27 @@ def named(text: str, default: str = "") -> tuple[str, str]:
     if not name or not value:
         raise SettingError(f"{text!r}", expected="NAME=FOLDER", hint=f"mine={text or 'FOLDER'}")
     return name, value
+
+
+def factors(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Read ``GROUP=2,OTHER=0.5``, several times if need be.
+
+    Raises
+    ------
+    SettingError : no group, or no number.
+    """
+    found = []
+    for part in (part for text in texts for part in listed(text)):
+        group, _, value = part.rpartition("=")
+        try:
+            found.append((group, float(value)))
+        except ValueError as error:
+            raise SettingError(
+                f"{part!r}", expected="GROUP=NUMBER, as in tissue=2", hint=f"{group or part}=2"
+            ) from error
+        if not group:
+            raise SettingError(f"{part!r}", expected="GROUP=NUMBER", hint=f"GROUP={value}")
+    return tuple(found)
 
 
 def numbers(what: str, text: str) -> list[float]:
@@ -92,3 +114,19 @@ def recipe_settings(recipe: Recipe, texts: Sequence[str]) -> dict[str, int | flo
                 hint="--recipe rate=0.001",
             ) from error
     return asked
+
+
+def seconds(text: str | None) -> float | None:
+    """Read ``90``, ``90s``, ``45m`` or ``2h``: a time in seconds.
+
+    Raises
+    ------
+    SettingError : no number, or another unit.
+    """
+    if text is None:
+        return None
+    number = text.rstrip("smh ")
+    try:
+        return float(number) * SECONDS[text[len(number) :].strip()]
+    except (ValueError, KeyError) as error:
+        raise SettingError(f"a time of {text!r}", expected="seconds, as 90s, 45m or 2h") from error

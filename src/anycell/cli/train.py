@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anycell.cli.screen import Json, Quiet, show_json
-from anycell.cli.settings import recipe_settings
+from anycell.cli.settings import factors, recipe_settings, seconds
 from anycell.errors import SettingError
 from anycell.runs import Clock, write_run
 
@@ -41,6 +41,10 @@ class Train:
     skip: Annotated[
         list[str] | None, typer.Option(help="A group to leave out; may be given again.")
     ] = None
+    share: Annotated[
+        list[str] | None,
+        typer.Option(help="GROUP=2 draws from it twice as often; may be given again."),
+    ] = None
     weights: Annotated[
         Path | None,
         typer.Option(help="A model to begin with, as general or RUN/best; else random weights."),
@@ -56,6 +60,10 @@ class Train:
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
     stop_after: Annotated[
         float | None, typer.Option(help="Seconds after which to stop, to go on later.")
+    ] = None
+    within: Annotated[
+        str | None,
+        typer.Option(help="Be finished within this time, as 90s, 45m or 2h, steps done or not."),
     ] = None
     quiet: Quiet = False
     json: Json = False
@@ -78,6 +86,7 @@ class Train:
             learning=self.learning,
             labels=self.labels,
             skip=tuple(self.skip or ()),
+            shares=factors(self.share or []),
             weights=self.weights,
             recipe=self._recipe(),
             validate_every=self.validate_every,
@@ -85,6 +94,7 @@ class Train:
             threads=self.threads,
             device=self.device,
             stop_after=self.stop_after,
+            within=seconds(self.within),
         )
         # Stopped by Ctrl-C, or by kill where it runs in the background: it saves and ends.
         for stop in (signal.SIGINT, signal.SIGTERM):
