@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -360,3 +361,15 @@ def test_every_method_names_parts_that_exist() -> None:
         assert made.network is None or made.network in NETWORKS
         assert made.summary
         assert made.reference
+
+
+def test_judged_by_nothing_the_latest_weights_are_kept(data: Path, tmp_path: Path) -> None:
+    rows = [
+        f"train,bright,{data}/bright/images/{k}.png,{data}/bright/labels/{k}.tif" for k in range(2)
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(["use,group,image,labels", *rows]))
+    plan = TrainPlan((tmp_path,), tmp_path / "run", recipe=SMALL, workers=0, threads=1)
+    done = train(dataclasses.replace(plan, validate_every=2))
+    about = json.loads((done.folder / "about.json").read_text())
+    assert about["step"] == SMALL.steps
+    assert about["validation"]["f1@0.5"] == {}
