@@ -194,7 +194,9 @@ def words(kept: Kept, name: str) -> str:
 
 
 def steps_of(one: Standing) -> str:
-    return f" ({one.cost.steps:,} steps)" if one.cost.steps else " (nothing trained)"
+    return (
+        f" ({one.cost.steps:,} steps in its last stage)" if one.cost.steps else " (nothing trained)"
+    )
 
 
 def effort(found: Findings) -> str:
@@ -211,7 +213,9 @@ def effort(found: Findings) -> str:
     )
     models = [v for v in found.ranked if v.entry.kind == "model" and v.cost.steps]
     return text + "".join(
-        f" The model {v.name} took {v.cost.steps:,} steps." for v in models if v.cost.steps
+        f" The model {v.name} took {v.cost.steps:,} steps in its last stage (its card has all)."
+        for v in models
+        if v.cost.steps
     )
 
 
