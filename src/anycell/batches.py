@@ -9,7 +9,7 @@ Where a crop reaches beyond its image, image and labels are mirrored together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -88,23 +88,26 @@ class Batch:
 
     def light(self) -> Batch:
         """The same in half as many bytes, for the way between processes."""
-        small = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
-        for name, value in small.items():
-            small[name] = value.to(torch.int16 if name == "labels" else torch.float16)
-        return replace(self, **small)
+        small = {"labels": torch.int16}
+        return self._changed(lambda name, value: value.to(small.get(name, torch.float16)))
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device, numbers of 32 bits."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
-        for name, value in moved.items():
-            kind = torch.int32 if name == "labels" else torch.float32
-            moved[name] = value.to(device, non_blocking=True).to(kind)
-        return replace(self, **moved)
+        full = {"labels": torch.int32}
+        return self._changed(
+            lambda name, value: value.to(device, non_blocking=True).to(
+                full.get(name, torch.float32)
+            )
+        )
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU reads by itself; torch's loader calls this."""
-        pinned = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "step"}
-        return replace(self, **{name: value.pin_memory() for name, value in pinned.items()})
+        return self._changed(lambda _, value: value.pin_memory())
+
+    def _changed(self, how: Callable[[str, Tensor], Tensor]) -> Batch:
+        names = [f.name for f in fields(self) if f.name != "step"]
+        changed: dict[str, Any] = {name: how(name, getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def load(sample: Sample) -> Loaded:
