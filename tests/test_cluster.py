@@ -95,8 +95,8 @@ def test_results_in_any_order_give_the_same_labels(tmp_path: Path, picture: Path
     road = prepare(open_image(picture), load_model("classical"), Asked(core=60))
 
     def backwards(road: Road, numbers: Sequence[int]) -> Generator[tuple[int, bytes]]:
+        from anycell.grid import place_of
         from anycell.journal import packed
-        from anycell.road import place_of
 
         results = list(road.each(numbers))
         for number, labels, confidence in reversed(results):

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from anycell.errors import AnycellError, FormatError, InputError, OutputError, SettingError
 from anycell.files import open_image, read_labels
 from anycell.files.label_store import LabelStore
+from anycell.grid import place_of, tile_of
 from anycell.image import Image, Region
 from anycell.journal import Journal
 from anycell.labels import Labels
 from anycell.normalize import fit_normalization
-from anycell.road import Asked, Road, place_of, prepare, tile_of
+from anycell.road import Asked, Road, prepare
 from anycell.segment import Segmentation, segment
 from anycell.slides import Going, Shard, Target, Written, find_parts, merge, write_slide
 from truth import Truth, disks, truth

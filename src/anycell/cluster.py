@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from anycell.errors import AnycellError, SettingError
 from anycell.files import Opening
-from anycell.grid import Tile
+from anycell.grid import Tile, place_of
 from anycell.journal import packed
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
-from anycell.road import Road, place_of
+from anycell.road import Road
 from anycell.runs import cores
 
 if TYPE_CHECKING:
@@ -55,12 +55,13 @@ class Job:
     normalization: Normalization
     min_confidence: float
     styles: Mapping[Fraction, NDArray[np.float32]]
+    levels: Mapping[Fraction, float]
 
     def road(self) -> Road:
         """Open the image; the road has no tiles of its own."""
         image = self.opening.open()
         lines, limit = self.normalization, self.min_confidence
-        return Road(image, self.predictor, (), lines, limit, styles=self.styles)
+        return Road(image, self.predictor, (), lines, limit, styles=self.styles, levels=self.levels)
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def compute_on(
     def compute(road: Road, numbers: Sequence[int]) -> Generator[tuple[int, bytes]]:
         predictor = road.predictor.split(2)[0]  # one core: workers are many
         lines, limit = road.normalization, road.min_confidence
-        job = Job(opening, predictor, lines, limit, road.styles)
+        job = Job(opening, predictor, lines, limit, road.styles, road.levels)
         name = f"anycell-{uuid4().hex}"
         _wait_for_workers(client)
         client.register_plugin(_plugin(job, name), name)

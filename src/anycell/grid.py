@@ -42,12 +42,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, lcm, log2
-from typing import Protocol
+from typing import Any, Protocol
 
 from anycell.errors import SettingError
 from anycell.image import Region
 
-__all__ = ["MARGIN", "Grid", "Tile", "Tiles", "exact_zoom"]
+__all__ = ["MARGIN", "Grid", "Tile", "Tiles", "exact_zoom", "place_of", "tile_of"]
 
 MARGIN = 4
 """Network pixels by which a core is widened when tiles claim cells."""
@@ -249,3 +249,17 @@ def exact_zoom(zoom: float) -> Fraction:
         raise SettingError(f"zoom {zoom}", expected=f"{ZOOMS[0]} .. {ZOOMS[1]}")
     p = FINEST * 2 ** max(0, ceil(log2(zoom)))
     return Fraction(p, round(p / zoom))
+
+
+def place_of(tile: Tile) -> dict[str, Any]:
+    """Where a tile lies, in the types of JSON."""
+    core, read = ((r.y0, r.x0, r.y1, r.x1) for r in (tile.core, tile.read))
+    zoom = (tile.zoom.numerator, tile.zoom.denominator)
+    return {"core": list(core), "read": list(read), "zoom": list(zoom), "shape": list(tile.shape)}
+
+
+def tile_of(place: dict[str, Any]) -> Tile:
+    """Undo :func:`place_of`."""
+    rows, columns = place["shape"]
+    zoom = Fraction(*place["zoom"])
+    return Tile(Region(*place["core"]), Region(*place["read"]), zoom, (rows, columns))

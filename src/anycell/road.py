@@ -19,25 +19,26 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anycell.errors import SettingError
 from anycell.grid import Tile, Tiles
-from anycell.image import Image, Region
+from anycell.image import Image
 from anycell.labels import Labels
+from anycell.levels import levels_of
 from anycell.looks import Looks
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
-from anycell.representations import Fields
+from anycell.representations import Fields, Levelled, Representation
 from anycell.runs import cores
 from anycell.scale import ZoomPlan
 from anycell.seams import claimable
@@ -54,9 +55,7 @@ __all__ = [
     "cores_for",
     "enlarged",
     "first_look",
-    "place_of",
     "prepare",
-    "tile_of",
 ]
 
 R = TypeVar("R")
@@ -128,6 +127,7 @@ class Road:
     digest : of the overview's pixels; changes when the image does.
     looks : at the image, in search of the zoom; what they saw is not computed again.
     styles : of the image, by zoom (``anycell.styles``); empty where each tile has its own.
+    levels : foreground probabilities, by zoom (``anycell.levels``); the usual one elsewhere.
     """
 
     image: Image
@@ -140,6 +140,7 @@ class Road:
     watch: Stopwatch = field(default_factory=Stopwatch)
     looks: Looks | None = None
     styles: Mapping[Fraction, NDArray[np.float32]] = field(default_factory=dict)
+    levels: Mapping[Fraction, float] = field(default_factory=dict)
 
     @property
     def zoom(self) -> float:
@@ -208,7 +209,8 @@ class Road:
         _, height, width = self.image.shape
         with self.watch.stage("read"):
             planes, inside = self._seen(tile)
-        known = None if self.looks is None or self.styles else self.looks.known(planes)
+        plain = self.looks is not None and not self.styles and tile.zoom not in self.levels
+        known = self.looks.known(planes) if self.looks is not None and plain else None
         if known is not None:
             self.watch.move("scale", {"network": known.seconds[0], "decode": known.seconds[1]})
             small, sure = known.labels, known.sure
@@ -237,9 +239,16 @@ class Road:
         finally:
             free.put(predictor)
         with self.watch.stage("decode"):
-            method = predictor.representation
+            method = self._method(tile.zoom)
             small = claimable(method.decode(outputs, tile.shape), tile, inside)
             return small, method.confidence(*around_cells(outputs, small, method.stride))
+
+    def _method(self, zoom: Fraction) -> Representation:
+        """The predictor's representation, at the level that the image has at this zoom."""
+        method = self.predictor.representation
+        if zoom in self.levels and isinstance(method, Levelled):
+            return method.at_level(self.levels[zoom])
+        return method
 
     def _seen(self, tile: Tile) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """Read a tile, normalize it, and mirror it where the image is smaller.
@@ -286,8 +295,11 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     tiles = tuple(tiles)
     with watch.stage("network"):
         styles = styles_of(looks, tiles)
+        levels = levels_of(looks, tiles) if plan is None or plan.unsure else {}
+    if plan is not None and levels:
+        plan = replace(plan, levels=tuple((float(zoom), v) for zoom, v in levels.items()))
     lines = looks.normalization
-    return Road(image, predictor, tiles, lines, limit, plan, digest, watch, looks, styles)
+    return Road(image, predictor, tiles, lines, limit, plan, digest, watch, looks, styles, levels)
 
 
 def first_look(
@@ -344,20 +356,6 @@ def _as_it_is(
     number: int, labels: Labels, confidence: NDArray[np.float32]
 ) -> tuple[int, Labels, NDArray[np.float32]]:
     return number, labels, confidence
-
-
-def place_of(tile: Tile) -> dict[str, Any]:
-    """Where a tile lies, in the types of JSON."""
-    core, read = ((r.y0, r.x0, r.y1, r.x1) for r in (tile.core, tile.read))
-    zoom = (tile.zoom.numerator, tile.zoom.denominator)
-    return {"core": list(core), "read": list(read), "zoom": list(zoom), "shape": list(tile.shape)}
-
-
-def tile_of(place: dict[str, Any]) -> Tile:
-    """Undo :func:`place_of`."""
-    rows, columns = place["shape"]
-    zoom = Fraction(*place["zoom"])
-    return Tile(Region(*place["core"]), Region(*place["read"]), zoom, (rows, columns))
 
 
 def enlarged(labels: Labels, shape: tuple[int, int], zoom: Fraction) -> Labels:

@@ -6,10 +6,8 @@ size is asked of the network itself, from coarse to fine:
     a glance at the whole image, small  ->  about how large the cells are, and where
     the zoom that this asks for         ->  is it clear? then it is taken
     half octaves up or down from it     ->  as long as that is better, or until it is clear
-    (where the glance shows nothing     ->  the octaves 1/4 1/2 1 2, then half an octave
-                                            around the best of them)
-    (where none is even fair            ->  all half octaves; which cells are found again
-                                            at the next one?)
+    (where none is even fair, or the    ->  all half octaves; which cells are many, and
+     glance shows nothing                   found again at the next one?)
 
 A zoom is judged by how well the cells found there agree with the outputs that they were
 found in (their confidence), with a small preference for the network's typical diameter.
@@ -35,7 +33,6 @@ from anycell.image import Region, resample
 from anycell.looks import Look, Looks
 
 __all__ = [
-    "OCTAVES",
     "Glance",
     "Trial",
     "Zone",
@@ -43,10 +40,10 @@ __all__ = [
     "best_zoom",
     "find_zoom",
     "half_octave",
+    "score_of",
     "steadiest",
 ]
 
-OCTAVES = (-2, -1, 0, 1)
 STEPS = (-6, 2)
 """Half octaves: zooms are 1/8 .. 2."""
 WINDOW = 256
@@ -62,21 +59,25 @@ VISIBLE = 5.0
 """Cells of a smaller diameter, network pixels, are not to be trusted."""
 WANTED = 0.8
 """The diameter first tried, in typical ones: smaller zooms cost less."""
-CLEAR = 1.25
+CLEAR = 1.2
 """A score, at most 2, from which a better one hardly gives more cells."""
-FAIR = 1.1
+FAIR = 1.05
 """A score below which the best zoom nearby may not be the best of all."""
 UNSURE = 0.15
 """A glance of a lower confidence says nothing about the size of the cells."""
 SMALL = 0.85
 """Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
-FALLING = 0.8
-"""A larger octave is not tried when the last one scored below this share of the best."""
-STEADINESS = 0.5
-"""What it is worth that all cells are found again at the next zooms, where scores are low."""
-RARE = 0.5
+SURE = 0.2
+"""What a confidence counts beyond, where cells that are right are to be counted."""
+STEADINESS = 1.0
+"""What it is worth that all cells are found again at the next zoom, where none is clear."""
+MANY = 1.0
+"""What it is worth there that cells are right and as many as at any zoom (expected F1)."""
+RARE = 0.4
 """Score lost there per octave above 1: few images are taken so coarsely.  Cells are steady
 above 1 whether right or wrong, for no new pixels are seen."""
+COARSE = 0.2
+"""Score lost there per octave below 1/2: few cells are so large."""
 STEADY = "unsure; the cells found are about the surest and steadiest at this zoom"
 BEST = "the cells found are about the surest at this zoom"
 SLACK = 0.05
@@ -115,6 +116,8 @@ class ZoomPlan:
     squares : finer than zones, where something stands out; None when it does everywhere,
         or nobody knows.
     skipped : share of the image that no tile answers for.
+    levels : pairs of zoom and foreground probability, where another than the usual one
+        is better (``anycell.levels``).
     """
 
     zoom: float
@@ -123,6 +126,7 @@ class ZoomPlan:
     zones: tuple[Zone, ...] = ()
     squares: Squares | None = field(default=None, compare=False, repr=False)
     skipped: float = 0.0
+    levels: tuple[tuple[float, float], ...] = ()
 
     def entry(self) -> dict[str, Any]:
         """The plan as plain values for JSON: regions are y0, x0, y1, x1."""
@@ -132,7 +136,9 @@ class ZoomPlan:
         ]
         tried = [[_short(zoom), score] for zoom, score in self.tried]
         skipped = round(self.skipped, 4)
-        return {"reason": self.reason, "tried": tried, "skipped": skipped, "zones": zones}
+        entry = {"reason": self.reason, "tried": tried, "skipped": skipped, "zones": zones}
+        levels = [[_short(zoom), level] for zoom, level in self.levels]
+        return entry | ({"levels": levels} if levels else {})
 
     @property
     def unsure(self) -> bool:
@@ -240,27 +246,15 @@ def _followed(trial: Trial, glance: Glance) -> tuple[float, str] | None:
 
 
 def _searched(trial: Trial) -> tuple[float, str]:
-    """The best of all zooms, or the smallest nearly as good."""
-    scores: dict[float, float] = {}
-    for octave in OCTAVES:
-        zoom = half_octave(2.0**octave)
-        scores[zoom] = trial.score(zoom)
-        if 0.0 < scores[zoom] < FALLING * max(scores.values()):
-            break
-    best = best_zoom(scores)
-    lower, upper = half_octave(best / 2**0.5), half_octave(best * 2**0.5)
-    scores[lower] = trial.score(lower)
-    if scores[lower] < (1.0 - SLACK) * max(scores.values()):
-        scores[upper] = trial.score(upper)
-    if max(scores.values()) == 0.0:
+    """The best of all zooms."""
+    zoom = steadiest([trial])
+    if trial.scores[zoom] == 0.0:
         return 1.0, "no cells were found at any zoom"
-    if max(scores.values()) >= FAIR:
-        return best_zoom(scores), BEST
-    return steadiest([trial]), STEADY
+    return zoom, BEST if trial.scores[zoom] >= FAIR else STEADY
 
 
 def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> float:
-    """The zoom whose cells are sure, and found again half an octave up and down.
+    """The zoom whose cells are sure and many, and found again half an octave up or down.
 
     At the smallest zoom, below which nothing is looked at, cells count as not found again there.
 
@@ -274,8 +268,12 @@ def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> f
     scores = np.mean([[trial.discounted(zoom, few) for zoom in zooms] for trial in trials], axis=0)
     pairs = list(pairwise(zooms))
     again = np.mean([[trial.alike(*pair) for pair in pairs] for trial in trials], axis=0)
-    beside = (np.append(0.0, again) + np.append(again, again[-1])) / 2.0
-    total = scores + STEADINESS * beside - rare * np.maximum(0.0, np.log2(zooms))
+    beside = np.maximum(np.append(0.0, again), np.append(again, again[-1]))
+    right, kept = np.mean([[trial.density(zoom) for zoom in zooms] for trial in trials], axis=0).T
+    expected = 2.0 * right / np.maximum(kept + right.max(), 1e-12)
+    octaves = np.log2(zooms)
+    total = scores + STEADINESS * beside + MANY * expected
+    total -= rare * np.maximum(0.0, octaves) + COARSE * np.maximum(0.0, -1.0 - octaves)
     return zooms[int(np.argmax(np.where(scores > 0.0, total, -np.inf)))]
 
 
@@ -285,7 +283,7 @@ def best_zoom(scores: dict[float, float]) -> float:
     return min(zoom for zoom, score in scores.items() if score >= enough)
 
 
-def _score_of(found: list[Look], typical: float) -> float:
+def score_of(found: list[Look], typical: float) -> float:
     """Mean confidence of the cells, by cell and by area, less the size preference; 0 .. 2."""
     cells = [look.cells for look in found]
     sure = np.concatenate([confidence for confidence, _ in cells])
@@ -328,7 +326,7 @@ class Trial:
             found = list(dict(self.seen[zoom]).values())
             area = np.concatenate([look.cells[1] for look in found])
             self.sizes[zoom] = float(np.median(_diameters(area))) if len(area) else 0.0
-            self.scores[zoom] = _score_of(found, float(self.looks.predictor.diameter or 1.0))
+            self.scores[zoom] = score_of(found, float(self.looks.predictor.diameter or 1.0))
         return self.scores[zoom]
 
     def discounted(self, zoom: float, few: float) -> float:
@@ -336,6 +334,15 @@ class Trial:
         score = self.score(zoom)
         count = sum(len(look.cells[0]) for look in dict(self.seen[zoom]).values())
         return score * count / (count + few) if count else 0.0
+
+    def density(self, zoom: float) -> tuple[float, float]:
+        """Cells that are likely right, and cells that would be kept, per pixel of the image."""
+        self.score(zoom)
+        found = dict(self.seen[zoom])
+        sure = np.concatenate([look.cells[0] for look in found.values()])
+        seen = sum(region.shape[0] * region.shape[1] for region in found)
+        right = np.maximum(sure - SURE, 0.0).sum()
+        return float(right / seen), float(np.count_nonzero(sure >= SURE) / seen)
 
     def alike(self, zoom: float, other: float) -> float:
         """Mean F1 of the cells at a zoom and those at another, in windows on the same places."""

@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 from anycell.errors import AnycellError, InputError, OutputError, SettingError
 from anycell.files.damage import writing
 from anycell.files.label_store import LabelStore
+from anycell.grid import place_of, tile_of
 from anycell.journal import GO_ON, Journals, journals_in, packed, read_plan, unpacked
 from anycell.labels import Labels
 from anycell.model import identity
-from anycell.road import Road, place_of, tile_of
+from anycell.road import Road
 from anycell.seams import Canvas
 
 __all__ = [

@@ -29,7 +29,7 @@ from anycell.grid import Tile
 from anycell.image import Region
 from anycell.looks import Looks
 
-__all__ = ["styles_of"]
+__all__ = ["styles_of", "windows_of"]
 
 WHOLE = 1312
 """Network pixels on each side of what is seen at once: the largest tile, if none is asked for."""
@@ -63,7 +63,7 @@ def styles_of(looks: Looks, tiles: Sequence[Tile]) -> Mapping[Fraction, NDArray[
         return {zooms[0]: _mean(looks, zooms[0], [whole])}
     cores = {zoom: [tile.core for tile in tiles if tile.zoom == zoom] for zoom in zooms}
     return {
-        zoom: _mean(looks, zoom, _windows((height, width), zoom, cores[zoom])) for zoom in zooms
+        zoom: _mean(looks, zoom, windows_of((height, width), zoom, cores[zoom])) for zoom in zooms
     }
 
 
@@ -75,8 +75,18 @@ def _mean(looks: Looks, zoom: Fraction, windows: Sequence[Region]) -> NDArray[np
     return np.asarray(total / len(windows), dtype=np.float32)
 
 
-def _windows(shape: tuple[int, int], zoom: Fraction, cores: Sequence[Region]) -> list[Region]:
-    """Windows around places that lie in one of the cores, shifted into the image."""
+def windows_of(shape: tuple[int, int], zoom: Fraction, cores: Sequence[Region]) -> list[Region]:
+    """Windows around places that lie in one of the cores, shifted into the image.
+
+    Parameters
+    ----------
+    shape : rows and columns of the image.
+    cores : of the tiles of that zoom.
+
+    Returns
+    -------
+    up to 16 regions of the image, of 256 network pixels, spread evenly.
+    """
     height, width = shape
     most = min(MOST, ceil(height * width * float(zoom) ** 2 / (2 * WINDOW) ** 2))
     tops, lefts, bottoms, rights = np.array([(c.y0, c.x0, c.y1, c.x1) for c in cores]).T

@@ -32,7 +32,6 @@ from anycell.looks import Looks
 from anycell.scale import (
     CLEAR,
     FAIR,
-    OCTAVES,
     STEADY,
     WINDOW,
     Trial,
@@ -62,6 +61,8 @@ NEARLY = 0.9
 """Share of the best score of a block at which it may share a zoom with others."""
 ENOUGH_SURE = 0.25
 """Share of the blocks with cells that must be sure for the others to follow them."""
+OCTAVES = (-2, -1, 0, 1)
+"""Zooms that a block is looked at first, and then half an octave around the best of them."""
 FEW = 0.5
 """A score of n cells counts n / (n + FEW) in a block."""
 MANY = 10.0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from anycell.turns import Turn
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LOGIT", "REPRESENTATIONS", "Fields", "Representation", "representation"]
+__all__ = ["LOGIT", "REPRESENTATIONS", "Fields", "Levelled", "Representation", "representation"]
 
 Fields = NDArray[np.float32]
 
@@ -66,6 +66,21 @@ class Representation(Protocol):
 
     def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """Give each cell 1..n of ``labels`` a value in 0..1, higher is surer."""
+
+
+@runtime_checkable
+class Levelled(Representation, Protocol):
+    """A representation whose foreground may be cut at several probabilities.
+
+    Its confidence must not depend on the level, so that levels can be compared.
+    """
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Foreground probabilities to choose from; the usual one comes first."""
+
+    def at_level(self, level: float) -> Self:
+        """Give the same representation with another foreground probability."""
 
 
 REPRESENTATIONS: dict[str, str] = {
