@@ -14,7 +14,7 @@ from anycell.geodesic import ancestors, find_cells
 from anycell.labels import Labels
 from anycell.pieces import tidy
 from anycell.representations import Fields
-from anycell.representations.votes import REACH, Votes
+from anycell.representations.votes import NEAR, REACH, Votes
 from cells import CELLS, enlarge
 from truth import disks
 
@@ -55,7 +55,8 @@ def slow_decode(outputs: Fields, shape: Place) -> Labels:
     up: dict[Place, Place] = {}
     for y, x in rank:
         diameter = 12.0 * np.exp2(np.clip(outputs[7, y, x], -4.0, 6.0))
-        reach = int(np.rint(np.clip(REACH[0] * diameter, *REACH[1:])))
+        least = min(max(NEAR[0] * diameter, NEAR[1]), NEAR[2])
+        reach = int(np.rint(min(max(REACH[0] * diameter, least), REACH[1])))
         side = range(-reach, reach + 1)
         near = [(y + b, x + a) for b in side for a in side if a * a + b * b <= reach * reach]
         up[y, x] = max((p for p in near if p in rank), key=lambda p: rank[p])

@@ -69,14 +69,14 @@ SMALL = 0.85
 """Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
 SURE = 0.2
 """What a confidence counts beyond, where cells that are right are to be counted."""
-STEADINESS = 1.0
+STEADINESS = 0.5
 """What it is worth that all cells are found again at the next zoom, where none is clear."""
 MANY = 1.0
 """What it is worth there that cells are right and as many as at any zoom (expected F1)."""
-RARE = 0.4
+RARE = 0.5
 """Score lost there per octave above 1: few images are taken so coarsely.  Cells are steady
 above 1 whether right or wrong, for no new pixels are seen."""
-COARSE = 0.2
+COARSE = 0.1
 """Score lost there per octave below 1/2: few cells are so large."""
 STEADY = "unsure; the cells found are about the surest and steadiest at this zoom"
 BEST = "the cells found are about the surest at this zoom"

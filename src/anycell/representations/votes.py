@@ -39,8 +39,10 @@ TYPICAL = 12.0
 CONTACT_WEIGHT = 3.0
 STILL_FAR = 3.0
 LONGEST_WAY = 5
-REACH = (0.35, 3.0, 8.0)
-"""How far a sink climbs: this share of the predicted diameter, at least, at most (field px)."""
+REACH = (0.35, 8.0)
+"""How far a sink climbs: this share of the predicted diameter, at most so many field pixels."""
+NEAR = (0.5, 2.0, 3.0)
+"""And at least this share of it, itself no less and no more than so many field pixels."""
 SIZED = (0.5, 3.6)
 """What it says of a cell that it is n octaves larger than its pixels say: the logit of its
 confidence moves by the first times n, and falls by the second times n squared if n < 0.  Both
@@ -295,14 +297,15 @@ def _gather(sinks: NDArray[np.int64], size: NDArray[np.float32]) -> NDArray[np.i
     occupied = np.flatnonzero(votes)
     # The votes' own count breaks ties of the smoothed density, the place the rest.
     order = np.lexsort((occupied, votes[occupied], np.round(density.ravel()[occupied], 3)))
-    pad = int(REACH[2])
+    pad = int(REACH[1])
     row = width + 2 * pad
     y = occupied // width
     at = (y + pad) * row + (occupied - y * width) + pad
     rank = np.full((height + 2 * pad) * row, -1, dtype=np.int64)
     rank[at[order]] = np.arange(len(occupied))
     diameter = TYPICAL * np.exp2(np.clip(size.ravel()[occupied], -4.0, 6.0))
-    share, least, most = REACH
+    (share, most), (near, low, high) = REACH, NEAR
+    least = np.clip(near * diameter, low, high)
     reach = np.rint(np.clip(share * diameter, least, most)).astype(np.int8)
     best = rank[at]
     own = best.copy()
