@@ -69,14 +69,14 @@ SMALL = 0.85
 """Cells of a diameter below this, in typical ones, may be found better at a larger zoom."""
 SURE = 0.2
 """What a confidence counts beyond, where cells that are right are to be counted."""
-STEADINESS = 0.5
-"""What it is worth that all cells are found again at the next zoom, where none is clear."""
-MANY = 1.0
-"""What it is worth there that cells are right and as many as at any zoom (expected F1)."""
-RARE = 0.5
+STEADINESS = 0.75
+"""What it is worth that all cells are found again at the next zooms, where none is clear."""
+MANY = 0.5
+"""What it is worth there that cells are right and as many as at another zoom (expected F1)."""
+RARE = 0.4
 """Score lost there per octave above 1: few images are taken so coarsely.  Cells are steady
 above 1 whether right or wrong, for no new pixels are seen."""
-COARSE = 0.1
+COARSE = 0.2
 """Score lost there per octave below 1/2: few cells are so large."""
 STEADY = "unsure; the cells found are about the surest and steadiest at this zoom"
 BEST = "the cells found are about the surest at this zoom"
@@ -254,7 +254,7 @@ def _searched(trial: Trial) -> tuple[float, str]:
 
 
 def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> float:
-    """The zoom whose cells are sure and many, and found again half an octave up or down.
+    """The zoom whose cells are sure and many, and found again half an octave up and down.
 
     At the smallest zoom, below which nothing is looked at, cells count as not found again there.
 
@@ -268,9 +268,10 @@ def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> f
     scores = np.mean([[trial.discounted(zoom, few) for zoom in zooms] for trial in trials], axis=0)
     pairs = list(pairwise(zooms))
     again = np.mean([[trial.alike(*pair) for pair in pairs] for trial in trials], axis=0)
-    beside = np.maximum(np.append(0.0, again), np.append(again, again[-1]))
+    beside = (np.append(0.0, again) + np.append(again, again[-1])) / 2.0
     right, kept = np.mean([[trial.density(zoom) for zoom in zooms] for trial in trials], axis=0).T
-    expected = 2.0 * right / np.maximum(kept + right.max(), 1e-12)
+    there = np.sort(right)[-2]  # at one zoom alone many may be sure by chance
+    expected = 2.0 * right / np.maximum(kept + there, 1e-12)
     octaves = np.log2(zooms)
     total = scores + STEADINESS * beside + MANY * expected
     total -= rare * np.maximum(0.0, octaves) + COARSE * np.maximum(0.0, -1.0 - octaves)
