@@ -21,14 +21,20 @@ from anycell.networks.swift import fold
 from anycell.representations import Representation
 from anycell.runtimes import FIELDS, IMAGE, OWN, STYLE
 
-__all__ = ["LARGEST_RADIUS", "MIN_CONFIDENCE", "export_model"]
+__all__ = ["LARGEST_RADIUS", "export_model", "least_confidence"]
 
 CHECK_SIDE = 64
-MIN_CONFIDENCE = 0.25
-"""Chosen on held-out groups: below it more cells are wrong than right."""
+MIN_CONFIDENCE = {"votes": 0.15}
+"""Of representations whose confidence has a meaning of its own; of all others 0.25.  Chosen on
+held-out and training groups: cells below it cost more than they bring."""
 WORTH_HALVING = 256
 LARGEST_RADIUS = 32
 """Network pixels; cells are brought to a size below this radius (see ``methods.Recipe``)."""
+
+
+def least_confidence(representation: Representation) -> float:
+    """The confidence below which cells of a representation are dropped by default."""
+    return MIN_CONFIDENCE.get(representation.name, 0.25)
 
 
 def export_model(
@@ -66,7 +72,7 @@ def export_model(
         "parameters": sum(p.numel() for p in module.parameters()),
         "multiple": network.multiple,
         "halo": network.reach + LARGEST_RADIUS,
-        "min_confidence": MIN_CONFIDENCE,
+        "min_confidence": least_confidence(representation),
         **about,
     }
     (folder / "model.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from anycell.confidence import RAW
-from anycell.export import LARGEST_RADIUS, MIN_CONFIDENCE
+from anycell.export import LARGEST_RADIUS, least_confidence
 from anycell.files import open_image, read_labels
 from anycell.image import Image
 from anycell.labels import Labels
@@ -74,7 +74,7 @@ class TorchPredictor:
         self.halo = network.reach + LARGEST_RADIUS
         self.multiple = network.multiple
         self.diameter = diameter
-        self.min_confidence = MIN_CONFIDENCE
+        self.min_confidence = least_confidence(representation)
         self.style_size = int(getattr(module, "style_size", 0))
 
     def look(self, overview: NDArray[np.float32]) -> TorchPredictor:
