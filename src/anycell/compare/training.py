@@ -15,7 +15,7 @@ from anycell.compare.plan import ComparePlan
 from anycell.compare.processes import run_job
 from anycell.errors import ModelError
 from anycell.files.damage import replacing
-from anycell.methods import method
+from anycell.methods import Recipe, method
 from anycell.runs import plain
 
 __all__ = ["Training", "trainings"]
@@ -111,6 +111,8 @@ def _finished(out: Path, job: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     asked, had = _essence(job), known["job"]
+    # A setting that there was not yet has the value that keeps things as they were.
+    had = {**had, "recipe": {**plain(asdict(Recipe())), **had["recipe"]}}
     if had == asked:
         return known
     steps = had["recipe"]["steps"]
