@@ -121,6 +121,13 @@ def test_methods_are_trained_judged_and_not_trained_again(data: Path, tmp_path: 
     smaller = run(*asked, "--budget", 1)
     assert smaller.exit_code == 1
     assert "steps 2" in smaller.stderr
+    for path in out.rglob("trained.json"):  # before there was a choice, it was AdamW
+        known = json.loads(path.read_text())
+        assert known["job"]["recipe"].pop("optimizer") == "muon"
+        path.write_text(json.dumps(known))
+    older = run(*asked)
+    assert older.exit_code == 1
+    assert "optimizer adamw" in older.stderr
 
 
 def test_an_image_is_segmented_again_when_its_labels_are_gone(data: Path, tmp_path: Path) -> None:

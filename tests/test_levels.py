@@ -69,6 +69,7 @@ def test_the_level_that_gives_most_sure_cells(bridge: float, level: float | None
     road = prepare(image, Sight(), Asked(zoom=1.0))
     assert dict(road.levels) == ({} if level is None else {1: level})
     found = segment(image, Sight(), zoom=1.0)
+    assert min(found.seconds.values()) >= 0.0
     assert cells_of(found.labels) == 8 * 5 * 2
     plain = segment(image, Sight(representation=Bridged(most=1.0)), zoom=1.0)
     assert cells_of(plain.labels) == 8 * 5 * (2 if level is None else 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,15 @@ def test_shards_of_other_settings_do_not_merge(tmp_path: Path) -> None:
     write_slide(road(), target, Going(shard=Shard(1, 2)))
     write_slide(road(min_confidence=0.5), target, Going(shard=Shard(2, 2)))
     with pytest.raises(OutputError, match="least confidence"):
+        merge(target.parts)
+
+
+def test_shards_of_other_foreground_levels_do_not_merge(tmp_path: Path) -> None:
+    """A level is chosen: another processor may come to another one."""
+    target = Target(tmp_path / "x_label.tiff")
+    write_slide(road(), target, Going(shard=Shard(1, 2)))
+    write_slide(replace(road(), levels={Fraction(1): 0.65}), target, Going(shard=Shard(2, 2)))
+    with pytest.raises(OutputError, match="levels"):
         merge(target.parts)
 
 

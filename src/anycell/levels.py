@@ -13,10 +13,12 @@ as styles are, one for each zoom of the image and the same for all of its tiles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anycell.grid import Tile
 from anycell.image import Region
@@ -27,20 +29,25 @@ from anycell.styles import windows_of
 
 __all__ = ["levels_of"]
 
+FEW = 50
+"""Whole cells from which sure ones are believed to be so everywhere."""
 ENOUGH = 400
 """Whole cells from which no further window is looked at."""
-SURE = 0.4
-"""What a cell's confidence counts beyond: about half of the cells of this one are right."""
+BEYOND = 0.4
+"""What a cell's confidence must exceed to count for a level."""
 DEARER = 0.05
 """Share of the sure cells that each level further from the usual one has to bring more."""
 
 
-def levels_of(looks: Looks, tiles: Sequence[Tile]) -> Mapping[Fraction, float]:
+def levels_of(
+    looks: Looks, tiles: Sequence[Tile], styles: Mapping[Fraction, NDArray[np.float32]]
+) -> Mapping[Fraction, float]:
     """Find the foreground level of an image for each zoom that its tiles have.
 
     Parameters
     ----------
     looks : at the image.
+    styles : of the image (``anycell.styles``), as its tiles will have them.
 
     Returns
     -------
@@ -52,40 +59,63 @@ def levels_of(looks: Looks, tiles: Sequence[Tile]) -> Mapping[Fraction, float]:
         return {}
     found = {}
     for zoom in sorted({tile.zoom for tile in tiles}):
-        level = _level(looks, method, zoom, _windows(looks, tiles, zoom))
+        style, windows = styles.get(zoom), _windows(looks, tiles, zoom)
+        views = map(partial(_View, looks, zoom, style), windows)
+        level = _level(method, views, float(looks.predictor.diameter))
         if level != method.levels[0]:
             found[zoom] = level
     return found
 
 
+class _View:
+    """A window as its image's tiles see it, computed no more than needed."""
+
+    def __init__(
+        self, looks: Looks, zoom: Fraction, style: NDArray[np.float32] | None, window: Region
+    ) -> None:
+        planes = looks.planes(window, zoom)
+        self._predictor, self._style = looks.predictor, style
+        self._tile = looks.tile(planes)[None]
+        self._outputs: Fields | None = None
+        if style is None:
+            self.look = looks.look(planes)
+        else:
+            self.look = looks.decoded(self.outputs, self._tile.shape[2:], planes.shape[1:])
+
+    @property
+    def outputs(self) -> Fields:
+        """Of the network, for the window mirrored to the sides of a tile."""
+        if self._outputs is None:
+            self._outputs = self._predictor.outputs(self._tile, self._style)[0]
+        return self._outputs
+
+
 def _windows(looks: Looks, tiles: Sequence[Tile], zoom: Fraction) -> list[Region]:
-    """What to look at: all of a small image, which has been seen already, or windows."""
+    """What to look at: all of a small image, which often has been seen already, or windows."""
     _, height, width = looks.image.shape
     if height * width * zoom**2 <= WHOLE:
         return [Region(0, 0, height, width)]
     return windows_of((height, width), zoom, [tile.core for tile in tiles if tile.zoom == zoom])
 
 
-def _level(looks: Looks, method: Levelled, zoom: Fraction, windows: Sequence[Region]) -> float:
+def _level(method: Levelled, views: Iterable[_View], diameter: float) -> float:
     """The level that gives most sure cells in windows; the usual one where cells are sure."""
-    seen: list[tuple[Region, Look]] = []
-    for window in windows:
-        seen.append((window, looks.at(window, zoom)))
-        if sum(len(look.cells[0]) for _, look in seen) >= ENOUGH:
+    seen: list[_View] = []
+    score = 0.0
+    for view in views:
+        seen.append(view)
+        score = score_of([one.look for one in seen], diameter)
+        cells = sum(len(one.look.cells[0]) for one in seen)
+        if cells >= ENOUGH or (cells >= FEW and score >= FAIR):
             break
-    score = score_of([look for _, look in seen], float(looks.predictor.diameter or 1.0))
     if not 0.0 < score < FAIR:
         return method.levels[0]
-    worth = np.zeros(len(method.levels))
-    for window, look in seen:
-        outputs = looks.predictor.outputs(looks.tile(looks.planes(window, zoom))[None])[0]
-        worth += [_worth(outputs, method.at_level(level), look) for level in method.levels]
-    worth *= (1.0 - DEARER) ** np.arange(len(method.levels))
-    return method.levels[int(np.argmax(worth))]
+    worth = [sum(_worth(view, method.at_level(level)) for view in seen) for level in method.levels]
+    return method.levels[int(np.argmax(worth * (1.0 - DEARER) ** np.arange(len(worth))))]
 
 
-def _worth(outputs: Fields, method: Levelled, look: Look) -> float:
+def _worth(view: _View, method: Levelled) -> float:
     """What the sure cells of a window count together."""
-    labels = method.decode(outputs, look.shape)
-    sure = Look.of(labels, method.confidence(outputs, labels), look.inside).cells[0]
-    return float(np.maximum(sure - SURE, 0.0).sum())
+    labels = method.decode(view.outputs, view.look.shape)
+    sure = Look.of(labels, method.confidence(view.outputs, labels), view.look.inside).cells[0]
+    return float(np.maximum(sure - BEYOND, 0.0).sum())

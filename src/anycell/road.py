@@ -295,7 +295,8 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     tiles = tuple(tiles)
     with watch.stage("network"):
         styles = styles_of(looks, tiles)
-        levels = levels_of(looks, tiles) if plan is None or plan.unsure else {}
+    with watch.stage("scale"):
+        levels = levels_of(looks, tiles, styles) if plan is None or plan.unsure else {}
     if plan is not None and levels:
         plan = replace(plan, levels=tuple((float(zoom), v) for zoom, v in levels.items()))
     lines = looks.normalization

@@ -271,7 +271,7 @@ def steadiest(trials: list[Trial], *, rare: float = RARE, few: float = 0.0) -> f
     beside = (np.append(0.0, again) + np.append(again, again[-1])) / 2.0
     right, kept = np.mean([[trial.density(zoom) for zoom in zooms] for trial in trials], axis=0).T
     there = np.sort(right)[-2]  # at one zoom alone many may be sure by chance
-    expected = 2.0 * right / np.maximum(kept + there, 1e-12)
+    expected = np.minimum(2.0 * right / np.maximum(kept + there, 1e-12), 1.0)
     octaves = np.log2(zooms)
     total = scores + STEADINESS * beside + MANY * expected
     total -= rare * np.maximum(0.0, octaves) + COARSE * np.maximum(0.0, -1.0 - octaves)
@@ -337,7 +337,7 @@ class Trial:
         return score * count / (count + few) if count else 0.0
 
     def density(self, zoom: float) -> tuple[float, float]:
-        """Cells that are likely right, and cells that would be kept, per pixel of the image."""
+        """How many cells are likely right, and how many are not quite doubtful, per image pixel."""
         self.score(zoom)
         found = dict(self.seen[zoom])
         sure = np.concatenate([look.cells[0] for look in found.values()])

@@ -328,6 +328,7 @@ def _plan(road: Road, target: Target) -> dict[str, Any]:
             "pixels": road.digest,
         },
         "normalization": [[float(v) for v in line] for line in lines],
+        "levels": [[str(zoom), level] for zoom, level in sorted(road.levels.items())],
         "model": " ".join([*identity(road.predictor).values(), str(road.predictor.representation)]),
         "zoom": road.zoom,
         "least confidence": road.min_confidence,

@@ -14,7 +14,7 @@ a window is looked at, where the most stands out:
 
 Blocks then share as few zooms as do well in all of them: the one that most ask for is
 taken wherever it is nearly the best.  Those that follow take the best of these zooms.  Where
-hardly any block is sure, all have the zoom whose cells are found again at the next ones
+hardly any block is sure, all have the zoom whose cells are many and found again at the next ones
 (``scale.steadiest``).  Bare blocks have the common zoom.
 """
 

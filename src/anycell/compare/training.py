@@ -111,8 +111,8 @@ def _finished(out: Path, job: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     asked, had = _essence(job), known["job"]
-    # A setting that there was not yet has the value that keeps things as they were.
-    had = {**had, "recipe": {**plain(asdict(Recipe())), **had["recipe"]}}
+    # A setting that there was not yet keeps things as they were; the optimizer was another.
+    had = {**had, "recipe": {**plain(asdict(Recipe())), "optimizer": "adamw", **had["recipe"]}}
     if had == asked:
         return known
     steps = had["recipe"]["steps"]
