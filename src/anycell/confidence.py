@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.chances import chance_of, logit_of
 from anycell.errors import ModelError
 
 __all__ = ["RAW", "ConfidenceMap", "fit_logistic", "reliability"]
 
-EPSILON = 1e-4
-"""Raw confidences are kept this far from 0 and 1 before their logit is taken."""
 PRIOR = 2.0
 """How strongly the fit is held to the identity; it only matters with few cells."""
 RISE = 1e-3
@@ -97,14 +96,14 @@ def fit_logistic(
     ------
     ModelError : the fitted curve falls: the confidence says the contrary of what is so.
     """
-    x = _logit(np.asarray(raw, dtype=np.float64))
+    x = logit_of(np.asarray(raw, dtype=np.float64))
     y = np.asarray(right, dtype=np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w * (len(w) / w.sum())
     columns = np.stack([x, np.ones_like(x)])
     start = found = np.array([1.0, 0.0])
     for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-(found @ columns)))
+        p = chance_of(found @ columns)
         slope = columns @ (w * (p - y)) + PRIOR * (found - start)
         curve = (columns * (w * p * (1.0 - p))) @ columns.T + PRIOR * np.eye(2)
         step = np.linalg.solve(curve, slope)
@@ -117,7 +116,7 @@ def fit_logistic(
             expected="a confidence that is higher for cells that are right",
         )
     at = np.unique(np.round([0.0, *knots, 1.0], 4))
-    chance = 1.0 / (1.0 + np.exp(-(found[0] * _logit(at) + found[1])))
+    chance = chance_of(found[0] * logit_of(at) + found[1])
     chance += RISE * (at - chance)  # a curve as good as flat still keeps the order of cells
     return ConfidenceMap(tuple(float(v) for v in at), tuple(round(float(v), 6) for v in chance))
 
@@ -141,8 +140,3 @@ def reliability(
         rows.append((float(chance[inside].mean()), float(right[inside].mean()), int(inside.sum())))
     error = sum(abs(told - true) * cells for told, true, cells in rows) / max(1, len(chance))
     return float(error), rows
-
-
-def _logit(chance: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.clip(chance, EPSILON, 1.0 - EPSILON)
-    return np.log(inside) - np.log1p(-inside)

@@ -209,8 +209,8 @@ class Road:
         _, height, width = self.image.shape
         with self.watch.stage("read"):
             planes, inside = self._seen(tile)
-        plain = self.looks is not None and not self.styles and tile.zoom not in self.levels
-        known = self.looks.known(planes) if self.looks is not None and plain else None
+        otherwise = bool(self.styles) or tile.zoom in self.levels
+        known = None if self.looks is None or otherwise else self.looks.known(planes)
         if known is not None:
             self.watch.move("scale", {"network": known.seconds[0], "decode": known.seconds[1]})
             small, sure = known.labels, known.sure

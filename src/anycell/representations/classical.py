@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.chances import chance_of
 from anycell.errors import SettingError
 from anycell.labels import Labels
 from anycell.representations import LOGIT, Fields
@@ -86,7 +87,7 @@ class Classical:
     def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """Mean foreground probability of each cell's pixels."""
         height, width = labels.shape
-        chance = 1.0 / (1.0 + np.exp(-np.clip(outputs[0, :height, :width], -30.0, 30.0)))
+        chance = chance_of(outputs[0, :height, :width])
         flat = labels.ravel()
         count = np.maximum(np.bincount(flat), 1)
         mean = np.bincount(flat, weights=chance.ravel()) / count

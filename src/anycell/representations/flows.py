@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anycell.chances import chance_of
 from anycell.cutouts import Stack, stacks
 from anycell.geodesic import find_cells
 from anycell.labels import Labels, relabel
@@ -135,7 +136,7 @@ class Flows:
     def confidence(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """Mean foreground probability times exp(- flow error); 0.67 at the limit of 0.4."""
         outputs = outputs[:, : labels.shape[0], : labels.shape[1]]
-        chance = 1.0 / (1.0 + np.exp(-np.clip(outputs[0], -30.0, 30.0)))
+        chance = chance_of(outputs[0])
         flat = labels.ravel()
         mean = np.bincount(flat, weights=chance.ravel()) / np.maximum(np.bincount(flat), 1)
         sure: NDArray[np.float32] = (mean[1:] * np.exp(-_errors(outputs, labels))).astype(

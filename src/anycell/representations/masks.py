@@ -40,6 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.blocks import blocks, majority, unblock
+from anycell.chances import chance_of
 from anycell.geodesic import Cells, find_cells
 from anycell.kernels import (
     BIAS,
@@ -223,12 +224,12 @@ class Masks:
         numbers, fine = four.reshape(4, -1), outputs[FINE].reshape(4, -1)
         for some, index, inside, logits in _windows(outputs, best[cells]):
             for part in range(4):
-                chance = _sigmoid(logits + fine[part][index]) * inside
+                chance = chance_of(logits + fine[part][index]) * inside
                 drawn[some] += chance.sum(axis=1)
                 own = numbers[part][index] == cells[some, None]
                 both[some] += (chance * own).sum(axis=1)
         union = drawn + areas(labels)[cells] - both
-        sure[cells] = _sigmoid(logit[best[cells]]) * both / union
+        sure[cells] = chance_of(logit[best[cells]]) * both / union
         return sure[1:]
 
 
@@ -304,9 +305,9 @@ def _drawn(outputs: Fields, seeds: Ints) -> _Drawn:
         parts.append((some[row], index[row, point], logits[row, point], whole[row, point]))
     none = (seeds[:0], seeds[:0], outputs[0].ravel()[:0], outputs[0].ravel()[:0])
     seed, place, logit, whole = (np.concatenate(part) for part in zip(none, *parts, strict=True))
-    total = np.bincount(seed, _sigmoid(whole), minlength=len(seeds))
+    total = np.bincount(seed, chance_of(whole), minlength=len(seeds))
     mean = total / np.maximum(np.bincount(seed, minlength=len(seeds)), 1)
-    score = _sigmoid(outputs[SEED].ravel()[seeds]) * mean.astype(np.float32)
+    score = chance_of(outputs[SEED].ravel()[seeds]) * mean.astype(np.float32)
     return _Drawn(score, seed, place, logit)
 
 
@@ -380,8 +381,3 @@ def _sampled(logit: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     peak = torch.zeros(len(highest), dtype=torch.long, device=logit.device)
     peak = peak.scatter_reduce(0, number[place], place, "amax")
     return torch.cat([centres, peak[number[centres]]])
-
-
-def _sigmoid(logit: Floats) -> Floats:
-    chance = 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))
-    return chance.astype(np.float32, copy=False)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anycell.blocks import blocks, majority, unblock
+from anycell.chances import chance_of, logit_of
 from anycell.geodesic import ancestors, find_cells
 from anycell.labels import Labels, areas
 from anycell.representations import LOGIT, Fields
@@ -49,8 +50,6 @@ confidence moves by the first times n, and falls by the second times n squared i
 are a logistic fit of which cells were right, on labeled images of twelve training groups."""
 LEVELS = (0.65, 0.8)
 """Foreground probabilities that may be better than the usual one, where cells are unsure."""
-EPSILON = 1e-4
-"""Confidences are kept this far from 0 and 1 before their logit is taken."""
 
 
 @dataclass(frozen=True)
@@ -202,18 +201,16 @@ class Votes:
         top = int(labels.max(initial=0)) + 1
         inside = np.flatnonzero(four > 0)
         owner = four.ravel()[inside]
-        chance = 1.0 / (1.0 + np.exp(-outputs[:4].ravel()[inside]))
+        chance = chance_of(outputs[:4].ravel()[inside])
         count = np.maximum(np.bincount(owner, minlength=top), 1)
         sure = np.bincount(owner, weights=chance, minlength=top) / count
         told = outputs[7].ravel()[inside % outputs[7].size]
         size = np.bincount(owner, weights=told, minlength=top) / count
         larger = np.log2(_diameter(count / 4.0) / TYPICAL) - size
         parity = self._parity(outputs, majority(four), top)
-        raw = np.clip(sure * np.exp(-4.0 * parity), EPSILON, 1.0 - EPSILON)
-        logit = np.log(raw / (1.0 - raw))
+        logit = logit_of(sure * np.exp(-4.0 * parity))
         logit += SIZED[0] * larger - SIZED[1] * np.minimum(larger, 0.0) ** 2
-        out: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))
-        return out[1:].astype(np.float32)
+        return chance_of(logit)[1:].astype(np.float32)
 
     def parity(self, outputs: Fields, labels: Labels) -> NDArray[np.float32]:
         """Mean difference of votes and votes recomputed from the cells, in diameters.
