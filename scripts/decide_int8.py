@@ -41,6 +41,7 @@ from anycell.segment import segment
 
 CANDIDATES = {
     "percentile": Quantization("percentile"),
+    "percentile, weights in 7 bits": Quantization("percentile", narrow=True),
     "percentile, shortcuts left in": Quantization("percentile", apart=False),
     "minmax": Quantization("minmax"),
     "minmax, signed activations": Quantization("minmax", "int8"),

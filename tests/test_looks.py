@@ -75,3 +75,24 @@ def test_haze_lowers_what_is_fine_and_keeps_the_span() -> None:
     far = hazy[..., 112:, :].mean((1, 2, 3))
     lit = torch.where(between, hazy, 0).sum((1, 2, 3)) / between.sum((1, 2, 3))
     assert ((lit > far + 0.02).sum()) >= 12, "light spreads around the cells, mostly"
+
+
+def test_random_filters_keep_the_mean_and_the_spread_and_grey_stays_grey() -> None:
+    plain = Photometry(**dict.fromkeys(Photometry.__dataclass_fields__, 0.0))
+    random = torch.Generator().manual_seed(3)
+    images = 0.3 + 0.2 * torch.rand(16, 3, 64, 64, generator=random)
+    images[8:] = images[8:, :1]
+    labels = torch.zeros(16, 64, 64, dtype=torch.int32)
+    out = photometric(images, labels, dataclasses.replace(plain, filter=1.0), random)
+    assert torch.allclose(out.mean(dim=(2, 3)), images.mean(dim=(2, 3)), atol=0.02)
+    assert (out.std(dim=(2, 3)) < 1.05 * images.std(dim=(2, 3))).all()
+    assert torch.equal(out[8:, :1].expand(-1, 3, -1, -1), out[8:])
+    assert not torch.allclose(out[:8, 0], out[:8, 1], atol=0.02)
+    # An edge stays where it is: only within a filter's reach does anything else change.
+    step = torch.full((4, 3, 64, 64), 0.3)
+    step[..., 32:] = 0.6
+    flat = photometric(step, labels[:4], dataclasses.replace(plain, filter=1.0), random)
+    slope = (flat[..., 1:] - flat[..., :-1]).abs().amax(dim=(1, 2))
+    assert (slope[:, :27] < 1e-4).all()
+    assert (slope[:, 37:] < 1e-4).all()
+    assert (slope[:, 28:36].amax(dim=1) > 0.01).all()

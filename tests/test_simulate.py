@@ -143,12 +143,30 @@ def test_outlines_lie_where_the_image_changes(modality: str) -> None:
         assert here > 1.08 * away, f"{here:.2f} in place, {away:.2f} moved by {shift}"
 
 
-@pytest.mark.parametrize("modality", ["nuclei", "cells", "tissue", "bacteria_fluorescence"])
+@pytest.mark.parametrize(
+    "modality", ["nuclei", "cells", "spread_cells", "tissue", "bacteria_fluorescence"]
+)
 def test_fluorescent_cells_are_brighter_than_the_background(modality: str) -> None:
     for seed in SEEDS:
         made = usual(modality, seed)
         grey = made.image.astype(float).mean(axis=0)
         assert grey[made.labels > 0].mean() > grey[made.labels == 0].mean()
+
+
+@pytest.mark.parametrize("modality", ["spread_quantitative_phase", "spread_cells"])
+def test_spread_cells_are_faint_to_the_outline_but_not_dark(modality: str) -> None:
+    rim, inner, outside = [], [], []
+    for seed in SEEDS:
+        made = usual(modality, seed)
+        depth = ndimage.distance_transform_edt(made.labels > 0)
+        grey = made.image[0].astype(float)
+        rim.append(grey[(depth > 1) & (depth < 3)].mean())
+        inner.append(grey[depth > 6].mean())
+        outside.append(grey[ndimage.distance_transform_edt(made.labels == 0) > 3].mean())
+    contrast = np.array([rim, inner]) - outside
+    assert (contrast > 0).all()
+    assert (contrast[1] > 1.2 * contrast[0]).all(), contrast
+    assert np.mean(contrast[1] / contrast[0]) > 1.4, contrast
 
 
 @pytest.mark.parametrize("modality", ["blood", "histology"])

@@ -40,14 +40,19 @@ class Photometry:
     stain: float = 0.0
     haze: float = 0.0
     sharpen: float = 0.0
+    filter: float = 0.0
 
 
 LOOKS = {
     "near": Photometry(),
     "far": Photometry(restyle=0.1, stain=0.6, haze=0.3, sharpen=0.15, light=0.4, blur=0.3),
+    "strange": Photometry(
+        restyle=0.1, stain=0.6, haze=0.3, sharpen=0.15, light=0.4, blur=0.3, filter=0.25
+    ),
 }
 """How far the looks of training images are moved, by name: what another microscope of the same
-kind does, or also another laboratory's stain, out-of-focus light and sharpening."""
+kind does; or also another laboratory's stain, out-of-focus light and sharpening; or also what no
+microscope does, random filters, so that outlines count and not textures."""
 
 
 def photometric(images: Tensor, labels: Tensor, how: Photometry, random: Generator) -> Tensor:
@@ -74,6 +79,8 @@ def photometric(images: Tensor, labels: Tensor, how: Photometry, random: Generat
         out = torch.where(dice.chance(how.haze), _hazy(out, dice), out)
     if how.sharpen:
         out = torch.where(dice.chance(how.sharpen), _sharpened(out, dice), out)
+    if how.filter:
+        out = torch.where(dice.chance(how.filter), _filtered(out, grey, dice), out)
     out = torch.where(dice.chance(how.to_grey) & ~grey, _one_grey(out, dice), out)
     out = torch.where(dice.chance(how.tint) & grey, out * _tint(dice), out)
     out = torch.where(dice.chance(how.mix) & ~grey, _mixed(out, dice), out)
@@ -159,6 +166,25 @@ def _sharpened(images: Tensor, dice: _Dice) -> Tensor:
     wide = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), 5, 1)
     soft = torch.where(dice.chance(0.5), near, wide)
     return images + dice.uniform(0.3, 1.5) * (images - soft)
+
+
+def _filtered(images: Tensor, grey: Tensor, dice: _Dice) -> Tensor:
+    """Filters of 1, 3, 5 or 7 pixels with random weights, mixed with the image (Xu et al. 2021).
+
+    Each channel then has the mean and the spread that the image had; grey stays grey.
+    """
+    reach = dice.uniform(0, 4).long().clamp(0, 3)
+    steps = (torch.arange(7, device=images.device) - 3).abs()
+    near = torch.maximum(steps.view(1, 1, -1, 1), steps.view(1, 1, 1, -1)) <= reach
+    weights = dice.normal(9, 7, 7) * near
+    flat = F.pad(images, (3, 3, 3, 3), mode="reflect").flatten(0, 1)[None]
+    out = F.conv2d(flat, weights.view(-1, 3, 7, 7), groups=len(images)).view(images.shape)
+    out = torch.where(grey, out[:, :1].expand_as(out), out)
+    mean = out.mean(dim=(2, 3), keepdim=True)
+    spread = out.std(dim=(2, 3), keepdim=True).clamp_min(1e-4)
+    own = images.mean(dim=(2, 3), keepdim=True), images.std(dim=(2, 3), keepdim=True)
+    share = dice.uniform(0.0, 1.0)
+    return share * images + (1.0 - share) * ((out - mean) / spread * own[1] + own[0])
 
 
 def _cellwise(images: Tensor, labels: Tensor, dice: _Dice, probability: float) -> Tensor:

@@ -19,7 +19,7 @@ LEARNING = ("supervised", "mean-teacher", "parity")
 OPTIMIZERS = ("muon", "adamw")
 """See ``anycell.optimizers``."""
 
-LOOKS = ("near", "far")
+LOOKS = ("near", "far", "strange")
 """See ``anycell.augment``."""
 
 

@@ -39,6 +39,15 @@ MODALITIES: dict[str, Modality] = {
     "quantitative_phase": Modality(
         "transmitted:quantitative_phase", "phase contrast", "optical path, bright on black"
     ),
+    "spread_phase": Modality(
+        "spread:spread_phase", "phase contrast", "flat cells with thick bodies, debris"
+    ),
+    "spread_quantitative_phase": Modality(
+        "spread:spread_quantitative_phase", "phase contrast", "bright bodies in dim lamellae"
+    ),
+    "spread_cells": Modality(
+        "spread:spread_cells", "fluorescence", "whole flat cells, faint to the outline"
+    ),
     "blood": Modality("blood:blood", "brightfield", "stained smear, red and white cells"),
     "histology": Modality("histology:histology", "brightfield", "nuclei in a stained section"),
     "glands": Modality("histology:glands", "brightfield", "pale nuclei in rows, stained section"),

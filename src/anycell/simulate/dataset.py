@@ -31,6 +31,9 @@ KINDS: dict[str, str] = {
     "blood": "blood",
     "histology": "histology",
     "glands": "histology",
+    "spread_phase": "spread",
+    "spread_quantitative_phase": "spread",
+    "spread_cells": "spread",
 }
 """The group of a modality; what is not here is of the group fluorescence."""
 
