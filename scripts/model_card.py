@@ -130,14 +130,15 @@ def effort(about: dict[str, Any], curves: list[Path], watts: float) -> str:
     crops = int(about["step"]) * int(recipe["crops"])
     text = (
         f"The last run: {about['step']:,} steps of {recipe['crops']} crops of {recipe['side']} px,"
-        f" {crops:,} crops; runs before it are not counted."
+        f" {crops:,} crops; the runs before it are in the list above."
     )
     if not seconds:
         return text + " How long they took was not recorded for this model."
     kilowatt_hours = watts * seconds / 3.6e6
+    took = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
     return (
-        f"{text} {seconds / 3600:.1f} hours of training are recorded. At an assumed {watts:g} W for"
-        f" the whole machine (an assumption, not a measurement) that is {kilowatt_hours:.2f} kWh."
+        f"{text} It took {took}; at an assumed {watts:g} W for the whole machine (an assumption,"
+        f" not a measurement) that is {kilowatt_hours:.2f} kWh."
     )
 
 

@@ -83,14 +83,19 @@ def command_of(name: str) -> str:
 def take(sources: Iterable[str], results: Path) -> list[str]:
     """Keep what some folders hold; give the names of what was found.
 
-    Each source is NAME=FOLDER or FOLDER: one that ``anycell compare`` wrote (NAME then says
-    which comparison it is; else its own name does, up to the first hyphen), one with the JSON
-    files of benchmarks, or one that holds such folders.  Several folders of one comparison, and
-    the rows of several files of one benchmark, are joined.
+    Each source is NAME=FOLDER, NAME+=FOLDER or FOLDER: one that ``anycell compare`` wrote
+    (NAME then says which comparison it is; else its own name does, up to the first hyphen), one
+    with the JSON files of benchmarks, or one that holds such folders.  Several folders of one
+    comparison, and the rows of several files of one benchmark, are joined; what comes with +=
+    takes the place of the same contenders in what is kept already.
     """
     found: dict[str, list[Path]] = {}
+    adding = set()
     for source in sources:
         name, _, folder = source.rpartition("=")
+        if name.endswith("+"):
+            name = name[:-1]
+            adding.add(name)
         there = _pieces(name, Path(folder))
         # A named comparison may still be at its first entry; the report then says so.
         if not there and name not in COMPARISONS:
@@ -104,7 +109,9 @@ def take(sources: Iterable[str], results: Path) -> list[str]:
     results.mkdir(parents=True, exist_ok=True)
     for key, paths in found.items():
         if key in COMPARISONS:
-            _write(results / f"{key}.json", joined([read_comparison(v) for v in paths], key))
+            made = joined([read_comparison(v) for v in paths], key)
+            kept = read_kept(results, key) if key in adding else None
+            _write(results / f"{key}.json", made if kept is None else renewed(kept, made))
         else:
             _write(results / f"{key}.json", _without_paths(_rows_joined(paths)))
     return list(found)
@@ -198,6 +205,34 @@ def joined(made: list[Comparison], name: str) -> dict[str, Any]:
         "images": [[v.group, v.name, v.modality, v.megapixels, v.diameter] for v in first.images],
         "results": [_small(result) for result in results],
     }
+
+
+def renewed(kept: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """The small form of a comparison with some contenders judged anew.
+
+    Raises
+    ------
+    SettingError : they were judged on other images or by other rules.
+    """
+    made = json.loads(json.dumps(made))
+    wrong = ", ".join(key for key in ("images", "rules") if kept[key] != made[key])
+    if wrong:
+        raise SettingError(
+            f"what was judged anew differs in {wrong}", expected="the same images and rules"
+        )
+    anew = {(one["entry"]["name"], one["entry"]["seed"]): one for one in made["results"]}
+    results = [
+        anew.pop((one["entry"]["name"], one["entry"]["seed"]), one) for one in kept["results"]
+    ]
+    typed_anew = [_without_place(run["command"]) for run in made["runs"]]
+    runs = [run for run in kept["runs"] if _without_place(run["command"]) not in typed_anew]
+    return {**kept, "runs": [*runs, *made["runs"]], "results": [*results, *anew.values()]}
+
+
+def _without_place(command: list[str]) -> list[str]:
+    """A command without where its results went."""
+    place = command.index("-o") if "-o" in command else len(command)
+    return command[:place] + command[place + 2 :]
 
 
 def _frame(made: Comparison) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 RESULTS are folders that ``anycell compare`` wrote (called representations, networks, zoom,
 learning or simulation, or named so), folders with the JSON files of the benchmarks, or folders
-that hold such folders.  What the report needs of them is kept in docs/results, so that without
+that hold such folders; with NAME+=RESULTS the contenders in RESULTS take the place of the same
+ones in what is kept of NAME.  What the report needs is kept in docs/results, so that without
 arguments the report is made anew from the repository alone.  What was not run says so, with its
 command.  What a person has written outside of the marks stays as it is.
 """

@@ -217,6 +217,27 @@ def test_comparisons_of_the_same_images_are_joined(report: ModuleType, tmp_path:
         report.write(root, [str(two), str(three)], None)
 
 
+def test_a_contender_that_is_judged_anew_takes_its_old_place(
+    report: ModuleType, tmp_path: Path
+) -> None:
+    root = laid_out(tmp_path / "root")
+    own = "anycell compare DATA -o {} --models votes"
+    first = written(tmp_path / "one", comparison(("stars", "flows"), "anycell compare b -o one"))
+    second = written(tmp_path / "two", comparison(("votes",), own.format("two")))
+    report.write(root, [f"representations={first}", f"representations={second}"], None)
+    better = replace(result("votes"), cost=replace(COSTS["votes"], steps=900))
+    again = replace(comparison(("votes",), own.format("three")), results=(better,))
+    report.write(root, [f"representations+={written(tmp_path / 'three', again)}"], None)
+    kept = json.loads((root / "docs" / "results" / "representations.json").read_text())
+    assert [v["entry"]["name"] for v in kept["results"]] == ["stars", "flows", "votes"]
+    assert kept["results"][-1]["cost"]["steps"] == 900
+    assert [run["command"][3:5] for run in kept["runs"]] == [["-o", "one"], ["-o", "three"]]
+    other = replace(again, images=again.images[:1])
+    other = replace(other, results=(replace(better, images=better.images[:1]),))
+    with pytest.raises(SettingError, match="differs in images"):
+        report.write(root, [f"representations+={written(tmp_path / 'four', other)}"], None)
+
+
 def test_simulated_and_real_are_told_apart(report: ModuleType, tmp_path: Path) -> None:
     root = laid_out(tmp_path / "root")
     real = comparison(("votes",))
