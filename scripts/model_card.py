@@ -224,7 +224,10 @@ def card(folder: Path, about: dict[str, Any], scores: dict[str, Any], parts: dic
         size = (folder / file).stat().st_size / 1e6
         digits = (about if precision == "fp32" else about[precision])["sha256"]
         files.append(f"| `{file}` | {precision} | {size:.2f} MB | `{digits}` |")
-    recipe = ", ".join(f"{key} {value}" for key, value in about["recipe"].items())
+    asked = about["recipe"]
+    if about["step"] < asked["steps"]:  # its time was over before
+        asked = {**asked, "steps": f"{about['step']} (of {asked['steps']} at most)"}
+    recipe = ", ".join(f"{key} {value}" for key, value in asked.items())
     network = about["network"]
     settings = ", ".join(f"{key} {value}" for key, value in network["settings"].items())
     what = (
