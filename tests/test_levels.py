@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from anycell.folders import FileResult
 from anycell.image import Image
 from anycell.labels import Labels
 from anycell.representations import Fields, Levelled, representation
@@ -69,6 +71,7 @@ def test_the_level_that_gives_most_sure_cells(bridge: float, level: float | None
     road = prepare(image, Sight(), Asked(zoom=1.0))
     assert dict(road.levels) == ({} if level is None else {1: level})
     found = segment(image, Sight(), zoom=1.0)
+    assert found.levels == (() if level is None else ((1.0, level),))
     assert min(found.seconds.values()) >= 0.0
     assert cells_of(found.labels) == 8 * 5 * 2
     plain = segment(image, Sight(representation=Bridged(most=1.0)), zoom=1.0)
@@ -101,6 +104,13 @@ def test_the_plan_tells_the_level() -> None:
     clear = segment(pairs(400, 0.0), Sight(representation=Bridged(most=1.0)))
     assert clear.plan is not None
     assert "levels" not in clear.plan.entry()
+
+
+def test_a_run_tells_the_level_where_the_zoom_was_given() -> None:
+    plain = FileResult(Path("a.png"), Path("a_label.tiff"), "done", cells=3, zoom=0.5)
+    assert "levels" not in plain.entry()
+    told = replace(plain, levels=((0.35355339, 0.65),)).entry()
+    assert told["levels"] == [[0.3536, 0.65]]
 
 
 def test_votes_can_be_cut_at_several_levels() -> None:

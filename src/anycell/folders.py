@@ -19,6 +19,7 @@ from anycell.exports import draw_overlay, export_paths, write_exports
 from anycell.files import Opening, open_labels, write_labels
 from anycell.image import Image, Region
 from anycell.labels import Plane
+from anycell.levels import told
 from anycell.measure import measure
 from anycell.model import identity
 from anycell.road import Asked, prepare
@@ -164,7 +165,8 @@ class FolderSettings:
 class FileResult:
     """What became of one file; ``plan`` is None where a zoom or diameter was given.
 
-    Where all files have one scale, each has the plan of all.
+    Where all files have one scale, each has the plan of all.  ``levels`` are those of
+    ``Segmentation``.
     """
 
     image: Path
@@ -173,6 +175,7 @@ class FileResult:
     cells: int | None = None
     zoom: float | None = None
     plan: ZoomPlan | None = None
+    levels: tuple[tuple[float, float], ...] = ()
     seconds: float = 0.0
     error: AnycellError | None = None
 
@@ -185,6 +188,7 @@ class FileResult:
             "cells": self.cells,
             "zoom": self.zoom,
             "plan": self.plan.entry() if self.plan else None,
+            **({"levels": [[round(z, 4), v] for z, v in self.levels]} if self.levels else {}),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }
@@ -335,6 +339,7 @@ def _segment_file(
         cells=int(found.labels.max(initial=0)),
         zoom=found.zoom,
         plan=found.plan,
+        levels=found.levels,
         seconds=time.perf_counter() - began,
     )
 
@@ -368,6 +373,7 @@ def _segment_slide(
         cells=written.cells,
         zoom=road.zoom,
         plan=road.plan,
+        levels=told(road.levels),
         seconds=time.perf_counter() - began,
     )
 

@@ -27,7 +27,7 @@ from anycell.representations import Fields, Levelled
 from anycell.scale import FAIR, WHOLE, score_of
 from anycell.styles import windows_of
 
-__all__ = ["levels_of"]
+__all__ = ["levels_of", "told"]
 
 FEW = 50
 """Whole cells from which sure ones are believed to be so everywhere."""
@@ -37,6 +37,11 @@ BEYOND = 0.4
 """What a cell's confidence must exceed to count for a level."""
 DEARER = 0.05
 """Share of the sure cells that each level further from the usual one has to bring more."""
+
+
+def told(levels: Mapping[Fraction, float]) -> tuple[tuple[float, float], ...]:
+    """Zooms and levels as pairs of numbers, for what a run says of itself."""
+    return tuple((float(zoom), level) for zoom, level in levels.items())
 
 
 def levels_of(

@@ -34,7 +34,7 @@ from anycell.errors import SettingError
 from anycell.grid import Tile, Tiles
 from anycell.image import Image
 from anycell.labels import Labels
-from anycell.levels import levels_of
+from anycell.levels import levels_of, told
 from anycell.looks import Looks
 from anycell.normalize import OVERVIEW_SIDE, Normalization, fit_overview, to_model_channels
 from anycell.predictor import Predictor
@@ -298,7 +298,7 @@ def prepare(image: Image, model: Predictor, asked: Asked) -> Road:
     with watch.stage("scale"):
         levels = levels_of(looks, tiles, styles) if plan is None or plan.unsure else {}
     if plan is not None and levels:
-        plan = replace(plan, levels=tuple((float(zoom), v) for zoom, v in levels.items()))
+        plan = replace(plan, levels=told(levels))
     lines = looks.normalization
     return Road(image, predictor, tiles, lines, limit, plan, digest, watch, looks, styles, levels)
 

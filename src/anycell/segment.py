@@ -23,6 +23,7 @@ from anycell.files import Opening
 from anycell.grid import Tiles
 from anycell.image import Image, Pixels, Region
 from anycell.labels import Labels
+from anycell.levels import told
 from anycell.normalize import Normalization
 from anycell.predictor import Predictor
 from anycell.road import Asked, Road, Stopwatch, cores_for, first_look, prepare
@@ -53,6 +54,8 @@ class Segmentation:
     normalization : what was 0 and what was 1 to the network.
     model, hash : the predictor's name and digits.
     cores : the part of the image that each tile answered for.
+    levels : pairs of zoom and foreground probability, where another than the usual one was
+        taken (``anycell.levels``).
     """
 
     labels: Labels
@@ -65,6 +68,7 @@ class Segmentation:
     model: str
     hash: str
     cores: tuple[Region, ...]
+    levels: tuple[tuple[float, float], ...] = ()
 
 
 def plan_zoom(
@@ -164,6 +168,7 @@ def segment(
         model=model.name,
         hash=model.hash,
         cores=tuple(tile.core for tile in road.tiles),
+        levels=told(road.levels),
     )
 
 
