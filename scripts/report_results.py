@@ -220,13 +220,17 @@ def renewed(kept: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
         raise SettingError(
             f"what was judged anew differs in {wrong}", expected="the same images and rules"
         )
-    anew = {(one["entry"]["name"], one["entry"]["seed"]): one for one in made["results"]}
-    results = [
-        anew.pop((one["entry"]["name"], one["entry"]["seed"]), one) for one in kept["results"]
-    ]
+    anew = {_who(one): one for one in made["results"]}
+    results = [anew.pop(_who(one), one) for one in kept["results"]]
     typed_anew = [_without_place(run["command"]) for run in made["runs"]]
     runs = [run for run in kept["runs"] if _without_place(run["command"]) not in typed_anew]
     return {**kept, "runs": [*runs, *made["runs"]], "results": [*results, *anew.values()]}
+
+
+def _who(result: dict[str, Any]) -> tuple[str, int | None]:
+    """Name and seed; of what was not trained here, the name alone."""
+    entry = result["entry"]
+    return entry["name"], entry["seed"] if entry["kind"] == "method" else None
 
 
 def _without_place(command: list[str]) -> list[str]:

@@ -217,15 +217,22 @@ def test_comparisons_of_the_same_images_are_joined(report: ModuleType, tmp_path:
         report.write(root, [str(two), str(three)], None)
 
 
+@pytest.mark.parametrize("kind", ["method", "model"])
 def test_a_contender_that_is_judged_anew_takes_its_old_place(
-    report: ModuleType, tmp_path: Path
+    report: ModuleType, tmp_path: Path, kind: str
 ) -> None:
     root = laid_out(tmp_path / "root")
     own = "anycell compare DATA -o {} --models votes"
     first = written(tmp_path / "one", comparison(("stars", "flows"), "anycell compare b -o one"))
-    second = written(tmp_path / "two", comparison(("votes",), own.format("two")))
+    old = comparison(("votes",), own.format("two"))
+    entry = replace(old.results[0].entry, kind=kind)
+    second = written(
+        tmp_path / "two", replace(old, results=(replace(old.results[0], entry=entry),))
+    )
     report.write(root, [f"representations={first}", f"representations={second}"], None)
     better = replace(result("votes"), cost=replace(COSTS["votes"], steps=900))
+    if kind == "model":  # its seed is that of whatever training it comes from
+        better = replace(better, entry=replace(better.entry, kind="model", seed=7))
     again = replace(comparison(("votes",), own.format("three")), results=(better,))
     report.write(root, [f"representations+={written(tmp_path / 'three', again)}"], None)
     kept = json.loads((root / "docs" / "results" / "representations.json").read_text())
