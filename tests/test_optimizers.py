@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from anycell.errors import ModelError, SettingError
 from anycell.networks import network
-from anycell.optimizers import Descent
+from anycell.optimizers import Descent, _Muon32
 
 
 def some_layers() -> nn.Sequential:
@@ -93,6 +93,23 @@ def test_another_optimizers_memory_is_refused() -> None:
     before_there_was_a_choice = torch.optim.AdamW(module.parameters()).state_dict()
     with pytest.raises(ModelError, match="optimizer=adamw"):
         descent.load_state_dict(before_there_was_a_choice)
+
+
+def test_muon_in_32_bits_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, states = [], []
+    for quick in (True, False):
+        monkeypatch.setattr("anycell.optimizers.has_bfloat16", lambda _, quick=quick: quick)
+        module = some_layers()
+        descent = Descent(module, "muon", 0.01, decay=0.1)
+        moved.append(moves(module, lambda m=module, d=descent: learn(m, d, steps=3)))
+        states.append(descent.state_dict()["parts"][1])
+        assert type(descent._parts[1]) is (torch.optim.Muon if quick else _Muon32)
+    for name, theirs in moved[0].items():
+        assert torch.allclose(moved[1][name], theirs, atol=0.02 * float(theirs.abs().max())), name
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    assert states[0]["state"].keys() == states[1]["state"].keys()
+    # A run that began with one of them goes on with the other.
+    descent.load_state_dict({"name": "muon", "parts": [descent._parts[0].state_dict(), states[0]]})
 
 
 def test_an_unknown_optimizer_is_an_error() -> None:

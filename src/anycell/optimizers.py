@@ -8,16 +8,19 @@ muon     kernels move by the orthogonal matrix nearest to their averaged gradien
 adamw    everything moves by AdamW (Loshchilov & Hutter 2019, ICLR)
 
 Muon is torch's own, which knows matrices only: it is given the kernels as views, one row
-for each output channel.
+for each output channel.  It computes in 16 bits; processors that are slower at those than at
+32 get a Muon in 32 bits, whose steps differ by rounding alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from anycell.devices import has_bfloat16
 from anycell.errors import ModelError, unknown_name
 from anycell.methods import OPTIMIZERS
 
@@ -56,8 +59,9 @@ class Descent:
         self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate)]
         if kernels:
             views = [view for _, view in self._kernels]
+            muon = torch.optim.Muon if has_bfloat16(kernels[0].device) else _Muon32
             self._parts.append(
-                torch.optim.Muon(
+                muon(
                     views,
                     lr=rate,
                     weight_decay=decay,
@@ -99,6 +103,41 @@ class Descent:
             )
         for part, content in zip(self._parts, saved["parts"], strict=True):
             part.load_state_dict(content)
+
+
+class _Muon32(torch.optim.Muon):
+    """torch's Muon, its matrices made orthogonal in 32 bits; the same state to save."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move by the gradients; ``closure`` is what torch's optimizers may be given."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            for kernel in group["params"]:
+                if kernel.grad is None:
+                    continue
+                state = self.state[kernel]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(kernel.grad)
+                mean = state["momentum_buffer"].lerp_(kernel.grad, 1.0 - momentum)
+                move = _orthogonal(
+                    kernel.grad.lerp(mean, momentum), group["ns_coefficients"], group["ns_steps"]
+                )
+                scale = 0.2 * max(kernel.shape) ** 0.5  # "match_rms_adamw"
+                kernel.mul_(1.0 - rate * group["weight_decay"]).add_(move, alpha=-rate * scale)
+        return loss
+
+
+def _orthogonal(matrix: Tensor, factors: tuple[float, float, float], steps: int) -> Tensor:
+    """Bring all singular values near 1, by Newton and Schulz's iteration of the fifth order."""
+    a, b, c = factors
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp_min(1e-7)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
 
 
 def _kernels(module: nn.Module) -> list[Tensor]:
