@@ -191,10 +191,10 @@ def test_training_learns_and_its_model_segments(data: Path, tmp_path: Path) -> N
     from anycell.model import load_model
     from anycell.segment import segment
 
-    learning = {"steps": 120, "crops": 4, "side": 96, "warm_up": 10, "memory": 0.9, "rate": 2e-3}
+    learning = {"steps": 160, "crops": 4, "side": 96, "warm_up": 10, "memory": 0.9, "rate": 2e-3}
     recipe = SMALL.changed({**learning, "typical": 20.0, "spread": 0.1})
     done = train(
-        TrainPlan((data,), tmp_path, recipe=recipe, validate_every=120, workers=0, threads=1)
+        TrainPlan((data,), tmp_path, recipe=recipe, validate_every=160, workers=0, threads=1)
     )
     assert done.best > 0.8
     model = load_model(done.folder)
