@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/anycell demo -o demo_out
 
 test: lint
-	$(BIN)/python -m pytest -n auto $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
