@@ -121,20 +121,18 @@ class _Muon32(torch.optim.Muon):
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(kernel.grad)
                 mean = state["momentum_buffer"].lerp_(kernel.grad, 1.0 - momentum)
-                move = _orthogonal(
-                    kernel.grad.lerp(mean, momentum), group["ns_coefficients"], group["ns_steps"]
-                )
+                move = _orthogonal(kernel.grad.lerp(mean, momentum), group)
                 scale = 0.2 * max(kernel.shape) ** 0.5  # "match_rms_adamw"
                 kernel.mul_(1.0 - rate * group["weight_decay"]).add_(move, alpha=-rate * scale)
         return loss
 
 
-def _orthogonal(matrix: Tensor, factors: tuple[float, float, float], steps: int) -> Tensor:
+def _orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
     """Bring all singular values near 1, by Newton and Schulz's iteration of the fifth order."""
-    a, b, c = factors
+    a, b, c = group["ns_coefficients"]
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp_min(1e-7)
-    for _ in range(steps):
+    wide = wide / wide.norm().clamp_min(group["eps"])
+    for _ in range(group["ns_steps"]):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.T

@@ -16,10 +16,16 @@ from anycell.simulate.noise import Field, Shape, field, log_uniform
 __all__ = [
     "defocus",
     "dust",
+    "fineness",
     "illumination",
     "phase_contrast",
     "relief",
 ]
+
+
+def fineness(diameter: float) -> float:
+    """Scale of optical detail: small cells are imaged at the limit of resolution."""
+    return float(min(max(diameter / 24, 0.7), 3.0) ** 0.6)
 
 
 def relief(phase: Field, angle: float, bias: float, shear: float) -> Field:

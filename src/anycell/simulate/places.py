@@ -43,6 +43,16 @@ class Crowd:
         spacing = tightest + float(rng.exponential(0.2))
         return cls(spacing, float(rng.uniform(0.05, 0.45)), coverage, float(rng.uniform(0, 1)))
 
+    @classmethod
+    def apart(cls, rng: np.random.Generator) -> Crowd:
+        """Spread cells: some way from one another, from a tenth of the places to nearly all."""
+        return cls(
+            1.0 + float(rng.exponential(0.3)),
+            float(rng.uniform(0.2, 0.7)),
+            float(rng.uniform(0.1, 0.95)),
+            float(rng.uniform(0, 1)),
+        )
+
 
 def scatter(rng: np.random.Generator, shape: Shape, diameter: float, crowd: Crowd) -> Floats:
     """Centres (n, 2) on a jittered hexagonal lattice, a diameter beyond the canvas.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anycell.labels import Labels, areas, centroids
+from anycell.labels import Labels, centroids
 from anycell.simulate.noise import Field, Shape, blur, choice, log_uniform
-from anycell.simulate.optics import illumination
+from anycell.simulate.optics import dust, illumination, phase_contrast
 from anycell.simulate.places import Crowd, adherent, blobs, ripple, scatter
 from anycell.simulate.shapes import Bodies, Layout, lay_out, warp_field
 
@@ -19,9 +19,11 @@ __all__ = [
     "contacts",
     "exposed",
     "granules",
+    "grey",
     "nuclei",
     "scale_for",
     "scaled",
+    "through_ring",
 ]
 
 
@@ -61,12 +63,7 @@ def animal_cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Lay
         bodies = blobs(rng, center, 1.3 * diameter, spread=0.15, aspect=1.5, wavy=0.05, aligned=0.5)
         warp = warp_field(rng, shape, 0.12 * diameter, diameter / 3)
         return lay_out(bodies, shape, warp=warp, smallest=0.1)
-    crowd = Crowd(
-        1.0 + float(rng.exponential(0.3)),
-        float(rng.uniform(0.2, 0.7)),
-        float(rng.uniform(0.1, 0.95)),
-        float(rng.uniform(0, 1)),
-    )
+    crowd = Crowd.apart(rng)
     center = scatter(rng, shape, diameter, crowd)
     bodies = adherent(rng, center, diameter, choice(rng, 0.0, 0.7, 2.0))
     size = max(3.0, log_uniform(rng, 0.15, 0.8) * diameter)
@@ -77,7 +74,7 @@ def animal_cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Lay
 def nuclei(rng: np.random.Generator, layout: Layout, share: float, wander: float = 0.1) -> Bodies:
     """One nucleus per cell, of ``share`` of the cell's equivalent diameter."""
     count = layout.count
-    size = np.sqrt(4 / np.pi * areas(layout.labels)[1:])
+    size = layout.diameters
     center = centroids(layout.labels)[1:].reshape(count, 2)
     center = center + rng.normal(0, wander, (count, 2)) * size[:, None]
     stretch = np.exp(np.abs(rng.normal(0, 0.15, count)))
@@ -125,6 +122,43 @@ def scale_for(values: Field, where: NDArray[np.bool_], target: float) -> np.floa
 def scaled(values: Field, where: NDArray[np.bool_], target: float) -> Field:
     """A field times :func:`scale_for`."""
     return values * scale_for(values, where, target)
+
+
+def through_ring(
+    rng: np.random.Generator,
+    path: Field,
+    inside: NDArray[np.bool_],
+    ring: tuple[float, float],
+    contrast: tuple[float, float],
+) -> Field:
+    """Phase contrast of an optical path, slightly blurred: 1 where there is nothing.
+
+    Parameters
+    ----------
+    inside : where there are cells.
+    ring : reach in pixels and transmission, as :func:`optics.phase_contrast` takes them.
+    contrast : least and greatest departure from 1 that is brought about inside.
+    """
+    reach, transmission = ring
+    seen = phase_contrast(path, reach, transmission, bool(rng.random() < 0.12))
+    seen = blur(seen, float(rng.uniform(0.3, 0.8))) / np.float32(transmission**2) - 1
+    return 1 + scaled(seen, inside, log_uniform(rng, *contrast))
+
+
+def grey(
+    rng: np.random.Generator,
+    seen: Field,
+    layout: Layout,
+    diameter: float,
+    uneven: tuple[float, ...] = (0.05, 0.15, 0.4),
+) -> Rendered:
+    """One grey channel under uneven light; ``seen`` is about 0.5 in the background."""
+    shape = layout.labels.shape
+    light = illumination(rng, shape, choice(rng, *uneven))
+    light = light * dust(rng, shape, choice(rng, 0, 0, 2), 0.4 * diameter)
+    level = float(rng.uniform(0.5, 1.25))
+    pixels = seen * light * np.float32(level)
+    return Rendered(pixels[None], ("grey",), layout.labels, log_uniform(rng, 1500, 40000))
 
 
 def exposed(

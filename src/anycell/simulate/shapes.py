@@ -151,6 +151,12 @@ class Layout:
         """Where there is a cell."""
         return self.labels > 0
 
+    @property
+    def diameters(self) -> Floats:
+        """Equivalent diameter of each cell (n,), pixels."""
+        out: Floats = np.sqrt(4 / np.pi * areas(self.labels)[1:])
+        return out
+
     def per_cell(self, values: NDArray[Any]) -> Field:
         """Spread one value per cell (n,) over its pixels; 0 in the background."""
         table = np.concatenate([[0.0], values]).astype(np.float32)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from anycell.labels import areas, centroids
+from anycell.labels import centroids
 from anycell.simulate.noise import Field, Shape, blur, choice, fractal, grain, log_uniform
-from anycell.simulate.optics import dust, illumination, phase_contrast
+from anycell.simulate.optics import fineness
 from anycell.simulate.places import Crowd, adherent, blobs, ripple, scatter
-from anycell.simulate.scene import Rendered, exposed, granules, scaled
+from anycell.simulate.scene import Rendered, exposed, granules, grey, through_ring
 from anycell.simulate.shapes import Bodies, Layout, join, lay_out, stamp, warp_field
 
 __all__ = ["spread_cells", "spread_phase", "spread_quantitative_phase"]
@@ -47,7 +47,7 @@ def spread_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Ren
     """Phase contrast: dark flat cells whose bodies are bright or dark, all with halos."""
     layout, rounded = _cells(rng, shape, diameter)
     heights = _heights(rng, layout, rounded, diameter)
-    fine = _fineness(diameter)
+    fine = fineness(diameter)
     transmission = float(rng.uniform(0.35, 0.75))
     flat = log_uniform(rng, 0.12, 0.8)
     path = (
@@ -62,21 +62,16 @@ def spread_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Ren
     path = path + _debris(rng, layout, diameter) * rng.uniform(0.5, 4.0)
     path = blur(path, log_uniform(rng, 0.5, 1.0) * fine)
     ring = diameter * log_uniform(rng, 0.08, 0.4)
-    seen = phase_contrast(path, ring, transmission, bool(rng.random() < 0.12))
-    seen = blur(seen, float(rng.uniform(0.3, 0.8))) / np.float32(transmission**2) - 1
-    seen = 1 + scaled(seen, inside, log_uniform(rng, 0.4, 1.3))
+    seen = through_ring(rng, path, inside, (ring, transmission), (0.4, 1.3))
     seen = seen * _ghosts(rng, shape, choice(rng, 0.0, 2.0, 5.0), diameter)
-    light = illumination(rng, shape, choice(rng, 0.03, 0.1, 0.3))
-    light = light * dust(rng, shape, choice(rng, 0, 0, 2), 0.4 * diameter)
-    pixels = 0.5 * seen * light * np.float32(rng.uniform(0.5, 1.25))
-    return Rendered(pixels[None], ("grey",), layout.labels, log_uniform(rng, 1500, 40000))
+    return grey(rng, 0.5 * seen, layout, diameter, uneven=(0.03, 0.1, 0.3))
 
 
 def spread_quantitative_phase(rng: np.random.Generator, shape: Shape, diameter: float) -> Rendered:
     """Quantitative phase: bright bodies in dim lamellae, round cells far brighter."""
     layout, rounded = _cells(rng, shape, diameter)
     heights = _heights(rng, layout, rounded, diameter)
-    fine = _fineness(diameter)
+    fine = fineness(diameter)
     body = log_uniform(rng, 0.2, 0.7)
     path = (
         body * log_uniform(rng, 0.08, 0.5) * heights.lamella
@@ -109,28 +104,18 @@ def spread_cells(rng: np.random.Generator, shape: Shape, diameter: float) -> Ren
     texture = fractal(rng, shape, 0.1 * diameter + 1.0, 3)
     amount = np.maximum(amount, 0.0) * np.exp(np.float32(rng.uniform(0.05, 0.3)) * texture)
     amount = amount * layout.per_cell(np.exp(rng.normal(0, rng.uniform(0.1, 0.4), layout.count)))
-    vesicles = granules(rng, heights.body > 0.05, 10 ** rng.uniform(-3, -1.5), _fineness(diameter))
+    vesicles = granules(rng, heights.body > 0.05, 10 ** rng.uniform(-3, -1.5), fineness(diameter))
     amount = amount + rng.uniform(0.0, 0.4) * vesicles
     amount = blur(np.asarray(amount, dtype=np.float32), log_uniform(rng, 0.6, 1.6))
     haze = blur(amount, 0.5 * diameter) * np.float32(choice(rng, 0.0, 0.05, 0.2))
     return exposed(rng, [amount + haze], ("marker",), layout)
 
 
-def _fineness(diameter: float) -> float:
-    """Scale of optical detail: small cells are imaged at the limit of resolution."""
-    return float(min(max(diameter / 24, 0.7), 3.0) ** 0.6)
-
-
 def _cells(
     rng: np.random.Generator, shape: Shape, diameter: float
 ) -> tuple[Layout, NDArray[np.bool_]]:
     """Spread cells of many sizes, maybe with round ones among them, and which are round (n,)."""
-    crowd = Crowd(
-        1.0 + float(rng.exponential(0.3)),
-        float(rng.uniform(0.2, 0.7)),
-        float(rng.uniform(0.1, 0.95)),
-        float(rng.uniform(0, 1)),
-    )
+    crowd = Crowd.apart(rng)
     center = scatter(rng, shape, diameter, crowd)
     flat = adherent(rng, center, 1.1 * diameter, choice(rng, 0.0, 0.5, 1.5))
     ball = blobs(
@@ -144,13 +129,7 @@ def _cells(
     two = warp_field(rng, shape, choice(rng, 0.0, 0.12, 0.25) * close, close)
     layout = lay_out(bodies, shape, warp=(one[0] + two[0], one[1] + two[1]), smallest=0.2)
     # Cells are numbered anew where some were dropped; the round ones are the small ones.
-    return layout, _sizes(layout) < (0.72 * diameter if some.any() else 0.0)
-
-
-def _sizes(layout: Layout) -> NDArray[np.float64]:
-    """Equivalent diameter of each cell (n,)."""
-    size: NDArray[np.float64] = np.sqrt(4 / np.pi * areas(layout.labels)[1:])
-    return size
+    return layout, layout.diameters < (0.72 * diameter if some.any() else 0.0)
 
 
 def _heights(
@@ -158,7 +137,7 @@ def _heights(
 ) -> _Heights:
     """The height of each part of each cell."""
     shape, count = layout.labels.shape, layout.count
-    size = _sizes(layout)
+    size = layout.diameters
     flat = layout.per_cell(~rounded * 1.0)
     inward = _inward(layout)
     lamella = 1 - np.exp(-inward / np.float32(max(0.5, log_uniform(rng, 0.02, 0.12) * diameter)))
