@@ -70,7 +70,7 @@ BENCHES = {
 }
 """Benchmarks, the file that each writes, and its command."""
 DATA = "python scripts/write_report.py --data DATA"
-ABSOLUTE = re.compile(r"(?<![\w.~:])/(?:[^\s/'\"]+/)+")
+FOLDERS = re.compile(r"(?<![\w.~:/])(?:/|(?:\.\./)+)(?:[^\s/'\"]+/)+")
 
 
 def command_of(name: str) -> str:
@@ -368,7 +368,7 @@ def _without_paths(value: Any) -> Any:
         return {k: _without_paths(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_without_paths(v) for v in value]
-    return ABSOLUTE.sub("", value) if isinstance(value, str) else value
+    return FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def _write(path: Path, content: Any) -> None:

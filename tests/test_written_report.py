@@ -192,12 +192,13 @@ def test_the_page_needs_nothing_else(report: ModuleType, tmp_path: Path) -> None
 
 def test_no_path_of_the_machine_is_kept(report: ModuleType, tmp_path: Path) -> None:
     root = laid_out(tmp_path / "root")
-    made = comparison()
+    made = comparison(command=COMMAND.replace("/data/some", "../shared/some"))
     broken = Result(Entry("omni", "method", "omni"), error="/data/out/logs/omni.log says no")
     out = written(tmp_path / "representations", replace(made, results=(*made.results, broken)))
     text = report.write(root, [str(out)], None).read_text(encoding="utf-8")
     kept = (root / "docs" / "results" / "representations.json").read_text(encoding="utf-8")
     assert "/data/" not in kept + text
+    assert "../shared/" not in kept + text
     assert "compare some -o out" in block(text, "table", "representations")
     assert "omni: omni.log says no" in block(text, "table", "representations")
 
